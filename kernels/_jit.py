@@ -1,0 +1,146 @@
+"""The one decorator of every kernel, and the disk cache behind it.
+
+Numba's own cache looks at one source file at a time, so an edit to a kernel that another file calls would go
+unnoticed; it raises where no folder is writable, and two processes can mix up its index. Here the folder's name
+is a digest of everything that shapes the machine code, a file's name is a digest of function and argument types,
+and every file carries its own checksum. Whatever goes wrong with the disk, the kernel is compiled instead.
+"""
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core import caching, compiler, config
+
+#: False under NUMBA_DISABLE_JIT=1: kernels then run as plain Python, vectors as small NumPy arrays.
+JIT = not config.DISABLE_JIT
+
+# Variables of Numba that say where or how wide it runs, not what code it makes.
+_WITHOUT_EFFECT = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG_CACHE")
+
+
+def _source_digest() -> str:
+    """SHA-256 of everything that shapes the machine code: all kernel sources, versions and options."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    options = [
+        (name, value)
+        for name, value in sorted(os.environ.items())
+        if name.startswith(("NUMBA_", "FASTMLP_SIMD")) and name not in _WITHOUT_EFFECT
+    ]
+    versions = (sys.version_info[:2], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
+    digest.update(repr((versions, options)).encode())
+    return digest.hexdigest()
+
+
+# Taken when the kernels are imported, so it names the code that is in memory.
+_DIGEST = _source_digest()
+
+
+def cache_folder() -> Path:
+    """Folder of the compiled kernels: under $FASTMLP_CACHE_DIR, $NUMBA_CACHE_DIR or the user's cache."""
+    from platformdirs import user_cache_dir
+
+    base = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR") or user_cache_dir("fastmlp", False)
+    return Path(base) / "kernels" / _DIGEST[:24]
+
+
+_said: set[str] = set()
+
+
+def _say_once(subject: str, text: str) -> None:
+    """One line on stderr, once per process and subject; a closed stderr is no reason to fail."""
+    if subject in _said:
+        return
+    _said.add(subject)
+    try:
+        print(f"fastmlp: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+class _DiskCache(caching._Cache):
+    """One file per function and signature; a missing, damaged or unwritable file only costs a compilation."""
+
+    def __init__(self, function):
+        self._function = function
+        self._code = hashlib.sha256(function.__code__.co_code + repr(function.__code__.co_consts).encode()).hexdigest()
+
+    @property
+    def cache_path(self):
+        return str(cache_folder())
+
+    def _path(self, signature, codegen) -> Path:
+        key = repr((self._code, str(signature), codegen.magic_tuple()))
+        name = f"{self._function.__module__.rpartition('.')[2]}.{self._function.__qualname__}"
+        return cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
+
+    def load_overload(self, sig, target_context):
+        target_context.refresh()
+        try:
+            content = self._path(sig, target_context.codegen()).read_bytes()
+            checksum, payload = content[:32], content[32:]
+            if hashlib.sha256(payload).digest() != checksum:
+                return None
+            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except Exception:
+            # Not there, unreadable, cut short, another tool's: all mean the same, compile it.
+            _say_once("cold", "compiling the kernels for this machine (some seconds, once) ...")
+            return None
+
+    def save_overload(self, sig, data):
+        if data.lifted or data.library.has_dynamic_globals or _source_digest() != _DIGEST:
+            return  # the last: the sources changed on disk after they were imported
+        try:
+            path = self._path(sig, data.codegen)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            payload = caching.dumps(data._reduce())
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest() + payload)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except Exception as error:
+            _say_once(
+                "unwritable",
+                f"compiled kernels cannot be kept in {self.cache_path} ({error}), so every process compiles them "
+                "anew; set FASTMLP_CACHE_DIR to a writable folder",
+            )
+
+    def enable(self):
+        """Always on; part of Numba's interface."""
+
+    def disable(self):
+        """Always on; part of Numba's interface."""
+
+    def flush(self):
+        """Nothing to flush: files are never rewritten; part of Numba's interface."""
+
+
+#: Every compiled kernel by name, for warmup() and its test.
+KERNELS: dict = {}
+
+
+def kernel(function):
+    """Compile with the options that all kernels share, and keep the machine code on disk.
+
+    nogil         other Python threads run meanwhile; the worker team depends on it
+    error_model   "numpy": x / 0 is inf or nan, with no test and branch at each division
+    fastmath      off: the explicit vectors need none of it, and the same source gives the same bits
+    parallel      off: threads come from the team (team.py), which no fork and no concurrent call can abort
+    """
+    if not JIT:
+        return function
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = _DiskCache(function)
+    KERNELS[f"{function.__module__}.{function.__qualname__}"] = dispatcher
+    return dispatcher
