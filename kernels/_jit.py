@@ -69,17 +69,16 @@ class _DiskCache(caching._Cache):
     """One file per function and signature; a missing, damaged or unwritable file only costs a compilation."""
 
     def __init__(self, function):
-        self._function = function
-        self._code = hashlib.sha256(function.__code__.co_code + repr(function.__code__.co_consts).encode()).hexdigest()
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._line = function.__code__.co_firstlineno
 
     @property
     def cache_path(self):
         return str(cache_folder())
 
     def _path(self, signature, codegen) -> Path:
-        key = repr((self._code, str(signature), codegen.magic_tuple()))
-        name = f"{self._function.__module__.rpartition('.')[2]}.{self._function.__qualname__}"
-        return cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
+        key = repr((self._name, self._line, str(signature), codegen.magic_tuple()))
+        return cache_folder() / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
     def load_overload(self, sig, target_context):
         target_context.refresh()
