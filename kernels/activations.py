@@ -5,9 +5,24 @@ To add one: its section with `<name>_value(z)` and `<name>_slope(a)` on vectors,
 training keeps no z. Softmax mixes the units of a row and has its own two kernels.
 """
 
+import numpy as np
+
 from ._jit import kernel, out_of_line
-from .simd import exp, fma, keep_first, load, load_first, max_lanes, maximum, splat, store, store_first, sum_lanes, tanh
-from .simd import where_positive
+from .simd import (
+    exp,
+    fma,
+    keep_first,
+    load,
+    load_first,
+    max_lanes,
+    maximum,
+    splat,
+    store,
+    store_first,
+    sum_lanes,
+    where_positive,
+)
+from .simd import tanh as tanh_lanes
 
 #: The activation of code i is NAMES[i].
 NAMES = ("linear", "step", "sigmoid", "tanh", "relu", "softmax")
@@ -43,7 +58,7 @@ def sigmoid_slope(a):
 
 @kernel
 def tanh_value(z):
-    return tanh(z)
+    return tanh_lanes(z)
 
 
 @kernel
@@ -194,7 +209,7 @@ def sigmoid(z, a):
 
 
 @kernel
-def tanh_activation(z, a):
+def tanh(z, a):
     """a = tanh(z), within 2 ulp. z, a: C-ordered, one shape and dtype; a may be z."""
     elementwise(TANH, z, a)
 
@@ -212,17 +227,11 @@ def softmax(z, a):
     z   (n, m)  C-ordered, read
     a   (n, m)  written; may be z
     """
+    units = z.shape[1]
+    row = np.zeros(units + 64 // z.itemsize, z.dtype)  # softmax_row works on whole lines
     for i in range(z.shape[0]):
-        top = z[i, 0]
-        for j in range(1, z.shape[1]):
-            top = max(top, z[i, j])
-        lanes = 64 // z.itemsize
-        at, units = i * z.shape[1], z.shape[1]
-        total = z[i, 0] - z[i, 0]
-        for j in range(0, units, lanes):
-            count = min(lanes, units - j)
-            e = exp(load_first(z, at + j, count) - splat(z, top))
-            store_first(a, at + j, e, count)
-            total += sum_lanes(keep_first(e, count, splat(z, 0)))
         for j in range(units):
-            a[i, j] /= total
+            row[j] = z[i, j]
+        softmax_row(row, 0, row, 0, units)
+        for j in range(units):
+            a[i, j] = row[j]

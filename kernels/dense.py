@@ -2,12 +2,12 @@
 
     forward    a = activation(x w + b)
     backward   delta of the layer below = delta wT, times the slope of its activation
-    gradient   dw = xT delta, db = sum of delta's rows; or, with delta already times -rate / n, added straight to w and b
+    gradient   dw = xT delta, db = sum of delta's rows, added to zeros; or, with delta already times -rate / n, to w, b
 
 The batch is order[start : start + rows]; first and last bound the part of it, or of the columns, that is at hand.
 """
 
-from ._jit import part, kernel, out_of_line
+from ._jit import part
 from .activations import activate, activate_backward
 from .matmul import product_backward, product_forward, product_gradient
 from .simd import load, store

@@ -17,7 +17,7 @@ def train(plan, theta, slots, hyper, data, order, batch_size, first, last, scrat
     plan, theta, data, scratch   see plan.py; theta is updated
     slots        optimizer state, updated; hyper its numbers (see optimizers.py)
     order        (n,) int64: the epoch's order of the samples; batch i is order[i * batch_size :][:batch_size]
-    totals       (2,) float64: sums of losses and hits, added to
+    totals       (1 + metrics,) float64: sums of the losses and of each metric, added to
     rank, size   this member of the team, and how many they are
     """
     before = flush_denormals()
@@ -30,11 +30,12 @@ def train(plan, theta, slots, hyper, data, order, batch_size, first, last, scrat
 
 
 @kernel
-def evaluate(plan, theta, data, order, scratch, losses, hits, rank, size):
-    """Loss and hits of every sample.
+def evaluate(plan, theta, data, order, scratch, losses, metrics, rank, size):
+    """Loss and metrics of every sample.
 
-    order          (n,) int64: which samples
-    losses, hits   (n,) float64, written
+    order     (n,) int64: which samples
+    losses    (n,) float64, written
+    metrics   (n, metrics) float64, written
     """
     before = flush_denormals()
     panel = scratch.panels[rank]
@@ -43,7 +44,7 @@ def evaluate(plan, theta, data, order, scratch, losses, hits, rank, size):
     for start in range(0, order.size, scratch.capacity):
         end = min(last, order.size - start)
         forward(plan, theta, data, order, start, scratch, panel, first, end)
-        score(plan, data, order, start, scratch, theta.dtype.type(0), losses, hits, start, first, end)
+        score(plan, data, order, start, scratch, theta.dtype.type(0), losses, metrics, start, first, end)
     restore_denormals(before)
 
 

@@ -4,11 +4,13 @@ To add one: its section with a `<name>_row` kernel, its name in NAMES, a line in
 tests/reference.py. Probabilities are clipped to [EPSILON, 1 - EPSILON] as Keras does (on JAX and PyTorch), and
 where one is clipped its gradient is zero, there as here.
 
-Where the last activation and the loss cancel (softmax with a crossentropy, sigmoid with the binary one) `joint` asks for
-the gradient by z, which is then a plain difference.
+Where the last activation and the loss cancel (softmax with a crossentropy, sigmoid with the binary one) `joint` asks
+for the gradient by z, which is then a plain difference.
 """
 
 import math
+
+import numpy as np
 
 from ._jit import kernel, out_of_line
 from .simd import element
@@ -128,3 +130,63 @@ def loss_row(code, a, at, labels, targets, row, units, scale, delta, joint):
     if code == BINARY_CROSSENTROPY:
         return binary_crossentropy_row(a, at, targets, row, units, scale, delta, joint)
     return mean_squared_error_row(a, at, targets, row, units, scale, delta)
+
+
+# ------------------------------------------------------------------ public: whole batches
+
+
+@kernel
+def _batch(code, a, labels, targets, delta, joint):
+    """Mean loss of a batch and its gradient; see the functions below."""
+    n, units = a.shape
+    flat, flat_delta = a.reshape(a.size), delta.reshape(delta.size)
+    scale = a.dtype.type(1.0 / n)
+    total = 0.0
+    for i in range(n):
+        # The row's place in a and in the targets is the same only because a is not padded here.
+        total += loss_row(code, flat, i * units, labels, targets, i, units, scale, flat_delta, joint)
+    return total / n
+
+
+@kernel
+def mean_squared_error(a, y, delta):
+    """Mean of (a - y)^2 over all elements, returned, and its gradient by a.
+
+    a       (n, m)  output, read
+    y       (n, m)  target, read
+    delta   (n, m)  2 (a - y) / (n m), written
+    """
+    return _batch(MEAN_SQUARED_ERROR, a, np.zeros(0, np.int32), y, delta, False)
+
+
+@kernel
+def binary_crossentropy(p, y, delta):
+    """Mean of -[y log p + (1 - y) log(1 - p)] over all elements, returned, and its gradient by z, p = sigmoid(z).
+
+    p       (n, m)  probabilities, read; clipped to [1e-7, 1 - 1e-7], without gradient where they are
+    y       (n, m)  0, 1 or between, read
+    delta   (n, m)  (p - y) / (n m), written
+    """
+    return _batch(BINARY_CROSSENTROPY, p, np.zeros(0, np.int32), y, delta, True)
+
+
+@kernel
+def categorical_crossentropy(p, y, delta):
+    """Mean over the rows of -sum_j y_j log p_j, returned, and its gradient by z, p = softmax(z).
+
+    p       (n, m)  probabilities, read; clipped to [1e-7, 1 - 1e-7], without gradient where they are
+    y       (n, m)  one-hot or soft targets, read
+    delta   (n, m)  (p sum_k y_k - y) / n, written
+    """
+    return _batch(CATEGORICAL_CROSSENTROPY, p, np.zeros(0, np.int32), y, delta, True)
+
+
+@kernel
+def sparse_categorical_crossentropy(p, labels, delta):
+    """Mean over the rows of -log p_label, returned, and its gradient by z, p = softmax(z).
+
+    p        (n, m)  probabilities, read; clipped to [1e-7, 1 - 1e-7], without gradient where they are
+    labels   (n,)    class indices, read
+    delta    (n, m)  (p - onehot(labels)) / n, written
+    """
+    return _batch(SPARSE_CATEGORICAL_CROSSENTROPY, p, labels, p, delta, True)

@@ -15,10 +15,9 @@ Every element is summed in the order of p, whatever the tile, the panel or the t
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import part, JIT, kernel, out_of_line
+from ._jit import JIT, kernel, out_of_line, part
 from .simd import Vector, element, element_pointer, fma_value, load, splat_value, store
 
 
@@ -39,7 +38,9 @@ PANEL_ROWS = 256
 
 
 @intrinsic(prefer_literal=True)
-def _tile_llvm(typingctx, rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth):
+def _tile_llvm(
+    typingctx, rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth
+):
     if not isinstance(rows, types.IntegerLiteral):
         return None
     height = rows.literal_value
@@ -101,7 +102,8 @@ def _tile_llvm(typingctx, rows, c, c_at, c_row, start, start_at, start_row, add,
                     builder.store(total, target, align=align)
         return context.get_dummy_value()
 
-    return types.void(rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth), codegen
+    arguments = rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth
+    return types.void(*arguments), codegen
 
 
 def _tile_numpy(rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth):
@@ -218,3 +220,34 @@ def product_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, zeros, r
 def product_gradient(dw, dw_at, dw_row, x, x_at, x_row, d, d_at, d_row, zeros, rows, k, m, panel):
     """dw += xT d: dw (k, m), x (rows, k), d (rows, m)."""
     _product(_YES, _NO, dw, dw_at, dw_row, zeros, _ZERO, _ZERO, x, x_at, _ONE, x_row, d, d_at, d_row, k, m, rows, panel)
+
+
+@kernel
+def matmul(a, b, out):
+    """out = a b.
+
+    a     (n, k)  C-ordered, read
+    b     (k, m)  C-ordered, read
+    out   (n, m)  C-ordered, written; not a or b
+    """
+    n, k = a.shape
+    m = b.shape[1]
+    lanes = 64 // a.itemsize
+    whole = m // lanes * lanes
+    panel = np.empty(PANEL_ROWS * lanes, a.dtype)
+    zeros = np.zeros(lanes, a.dtype)
+    flat_a, flat_b, flat_out = a.reshape(a.size), b.reshape(b.size), out.reshape(out.size)
+    for j in range(0, whole, lanes):
+        _product(_NO, _NO, flat_out, _ZERO + j, m, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
+                 flat_b, _ZERO + j, m, n, lanes, k, panel)  # fmt: skip
+    if whole < m:
+        # The last columns don't fill a line: both b's and out's go through a padded copy.
+        b_edge, edge = np.zeros((k, lanes), a.dtype), np.empty((n, lanes), a.dtype)
+        for p in range(k):
+            for j in range(whole, m):
+                b_edge[p, j - whole] = b[p, j]
+        _product(_NO, _NO, edge.reshape(edge.size), _ZERO, lanes, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
+                 b_edge.reshape(b_edge.size), _ZERO, lanes, n, lanes, k, panel)  # fmt: skip
+        for i in range(n):
+            for j in range(whole, m):
+                out[i, j] = edge[i, j - whole]

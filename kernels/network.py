@@ -5,11 +5,11 @@ deltas, and touches nothing of the others; in the second every member takes some
 gradient. A barrier stands between the two and after the second, so that no weight changes under a reader.
 """
 
-from ._jit import part, kernel, out_of_line
+from ._jit import part
 from .activations import activate_backward
 from .dense import dense_backward, dense_forward, dense_gradient
 from .losses import loss_row
-from .metrics import hit
+from .metrics import metric_row
 from .optimizers import LEARNING_RATE, SGD, update
 from .team import barrier, share
 
@@ -25,10 +25,10 @@ def forward(plan, theta, data, order, start, scratch, panel, first, last):
 
 
 @part
-def score(plan, data, order, start, scratch, scale, losses, hits, at, first, last):
-    """Losses and hits of the batch's rows from first to last, and the last layer's delta times scale.
+def score(plan, data, order, start, scratch, scale, losses, metrics, at, first, last):
+    """Losses and metrics of the batch's rows from first to last, and the last layer's delta times scale.
 
-    losses, hits   written from `at` on
+    losses (n,), metrics (n, metrics)   written from row `at` on
     """
     layers = plan.activation.size
     units, row = plan.units[layers], plan.row[layers]
@@ -37,7 +37,9 @@ def score(plan, data, order, start, scratch, scale, losses, hits, at, first, las
         sample = order[start + i]
         losses[at + i] = loss_row(plan.loss, scratch.acts, here, data.labels, data.targets, sample, units,
                                   scale, scratch.delta, plan.joint)  # fmt: skip
-        hits[at + i] = hit(plan.metric, scratch.acts, here, data.labels, data.targets, sample, units)
+        for m in range(plan.metrics.size):
+            metrics[at + i, m] = metric_row(plan.metrics[m], scratch.acts, here, data.labels, data.targets, sample,
+                                            units)  # fmt: skip
 
 
 @part
@@ -64,19 +66,20 @@ def gradients(plan, data, order, start, rows, scratch, panel, target, rank, size
 
 @part
 def train_step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, totals, rank, size):
-    """One step of training on the batch order[start : start + rows]; adds its loss and hits to totals."""
+    """One step of training on the batch order[start : start + rows]; adds its losses and metrics to totals."""
     first, last = share(rows, ROW_BLOCK, rank, size)
     # Plain SGD's step is linear in the gradient: scaled here once, it is added to the weights while it is summed.
     direct = plan.optimizer == SGD
     scale = theta.dtype.type((-hyper[LEARNING_RATE] if direct else 1.0) / rows)
     forward(plan, theta, data, order, start, scratch, panel, first, last)
-    score(plan, data, order, start, scratch, scale, scratch.losses, scratch.hits, 0, first, last)
+    score(plan, data, order, start, scratch, scale, scratch.losses, scratch.metrics, 0, first, last)
     backward(plan, theta, scratch, panel, first, last)
     barrier(scratch.sync, size)
     if rank == 0:
         for i in range(rows):
             totals[0] += scratch.losses[i]
-            totals[1] += scratch.hits[i]
+            for m in range(plan.metrics.size):
+                totals[1 + m] += scratch.metrics[i, m]
     if direct:
         gradients(plan, data, order, start, rows, scratch, panel, theta, rank, size)
     else:

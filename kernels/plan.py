@@ -28,7 +28,7 @@ class Plan(NamedTuple):
     activation   (layers,) code, see activations.NAMES
     loss         code, see losses.NAMES
     joint        1 where the loss gives the gradient by z of the last layer
-    metric       code, see metrics.NAMES
+    metrics      (metrics,) codes, see metrics.NAMES
     optimizer    code, see optimizers.NAMES
     """
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     activation: np.ndarray
     loss: int
     joint: int
-    metric: int
+    metrics: np.ndarray
     optimizer: int
 
 
@@ -68,7 +68,8 @@ class Scratch(NamedTuple):
     capacity      rows; places the layers in acts and delta, so that padding keeps its place in a short batch
     acts, delta   see above
     gradient      theta's size, or (0,) where the step is added while the gradient is summed
-    losses, hits  (capacity,) float64: loss and metric of each row of the batch
+    losses        (capacity,) float64: loss of each row of the batch
+    metrics       (capacity, metrics) float64
     panels        (threads, PANEL_ROWS lines): packed operand of each thread
     zeros         one row of zeros, as long as the widest
     sync          see team.py
@@ -79,7 +80,7 @@ class Scratch(NamedTuple):
     delta: np.ndarray
     gradient: np.ndarray
     losses: np.ndarray
-    hits: np.ndarray
+    metrics: np.ndarray
     panels: np.ndarray
     zeros: np.ndarray
     sync: np.ndarray

@@ -65,7 +65,7 @@ def splat_value(builder, scalar, vector_type):
 
 
 def fma_value(builder, a, b, c):
-    """a * b + c, fused where the machine can (fmuladd, since a true fma is a slow call where it can't)."""
+    """A * b + c, fused where the machine can (fmuladd, since a true fma is a slow call where it can't)."""
     return call_llvm(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, [a, b, c])
 
 

@@ -160,7 +160,11 @@ def _set_control_word(typingctx, value):
 def _flush_bits(typingctx):
     def codegen(context, builder, sig, args):
         triple = builder.module.triple
-        bits = _FLUSH_X86 if triple.startswith("x86_64") else _FLUSH_ARM if triple.startswith(("aarch64", "arm64")) else 0
+        bits = 0
+        if triple.startswith("x86_64"):
+            bits = _FLUSH_X86
+        elif triple.startswith(("aarch64", "arm64")):
+            bits = _FLUSH_ARM
         return ir.Constant(ir.IntType(64), bits)
 
     return types.int64(), codegen
