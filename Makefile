@@ -1,0 +1,28 @@
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: digits test bench clean
+
+# Train the digit classifier, draw its figures and compare it with Keras's recorded results.
+digits: .venv/core
+	$(BIN)/fastmlp digits
+
+# Run the tests.
+test: .venv/test
+	$(BIN)/python -m pytest
+
+# Measure the speed beside other libraries.
+bench: .venv/bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/core: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/test .venv/bench: .venv/%: .venv/core
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,470 @@
+import threading
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.layers import Dense, Flatten, Input, InputLayer
+from fastmlp.optimizers import SGD
+
+
+def fit(model, x, y, **settings):
+    return model.fit(x, y, verbose=0, **settings).history
+
+
+def test_training_separates_the_blobs(classifier, blobs):
+    x, y = blobs
+    classifier.compile(optimizer=SGD(0.5), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = fit(classifier, x, y, epochs=60)
+    assert history["loss"][-1] < 0.1 < history["loss"][0]
+    assert history["accuracy"][-1] > 0.97
+
+
+def test_same_seed_gives_the_same_bits(blobs):
+    x, y = blobs
+    runs = []
+    for _ in range(2):
+        fastmlp.utils.set_random_seed(3)
+        model = fastmlp.Sequential([Dense(6, activation="tanh"), Dense(3, activation="softmax")])
+        model.compile(optimizer=SGD(0.1, 0.9), loss="sparse_categorical_crossentropy")
+        fit(model, x, y, epochs=3)
+        runs.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*runs))
+
+
+def test_training_leaves_the_callers_random_state(classifier, blobs):
+    import random
+
+    np.random.seed(1)  # noqa: NPY002
+    random.seed(1)
+    before = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    fit(classifier, *blobs, epochs=2)
+    assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert random.getstate() == before[1]
+
+
+def test_history_has_sorted_names_and_one_value_per_epoch(classifier, blobs):
+    history = classifier.fit(*blobs, epochs=3, validation_split=0.2, verbose=0)
+    assert list(history.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert all(len(values) == 3 and isinstance(values[0], float) for values in history.history.values())
+    assert history.epoch == [0, 1, 2]
+    assert history.params == {"verbose": 0, "epochs": 3, "steps": 3}
+    assert classifier.history is history
+
+
+def test_initial_epoch_goes_on_counting(classifier, blobs):
+    assert classifier.fit(*blobs, epochs=5, initial_epoch=3, verbose=0).epoch == [3, 4]
+    assert classifier.fit(*blobs, epochs=0, verbose=0).history == {}
+
+
+def test_validation_split_takes_the_last_rows(classifier, blobs):
+    x, y = blobs
+    split = fit(classifier, x, y, validation_split=0.25, shuffle=False)
+    loss, accuracy = classifier.evaluate(x[90:], y[90:], verbose=0)
+    assert split["val_loss"][0] == pytest.approx(loss, rel=1e-6)
+    assert split["val_accuracy"][0] == pytest.approx(accuracy)
+
+
+def test_validation_data_wins_over_validation_split(classifier, blobs):
+    x, y = blobs
+    history = classifier.fit(x, y, validation_split=0.25, validation_data=(x[:7], y[:7]), verbose=0)
+    assert history.params["steps"] == 4
+    assert history.history["val_loss"][0] == pytest.approx(classifier.evaluate(x[:7], y[:7], verbose=0)[0], rel=1e-6)
+
+
+def test_evaluate_returns_list_scalar_or_dict(classifier, blobs):
+    x, y = blobs
+    results = classifier.evaluate(x, y, verbose=0)
+    assert isinstance(results, list)
+    assert len(results) == 2
+    assert classifier.evaluate(x, y, verbose=0, return_dict=True) == dict(zip(["loss", "accuracy"], results))
+    classifier.compile(loss="sparse_categorical_crossentropy")
+    assert classifier.evaluate(x, y, verbose=0) == results[0]
+
+
+def test_metric_keeps_the_name_the_user_typed(classifier, blobs):
+    classifier.compile(loss="sparse_categorical_crossentropy", metrics=["acc", fastmlp.metrics.SparseCategoricalAccuracy()])
+    assert list(fit(classifier, *blobs)) == ["acc", "loss", "sparse_categorical_accuracy"]
+
+
+def test_predict_is_call_and_rows_do_not_depend_on_their_batch(classifier, blobs):
+    x, _ = blobs
+    p = classifier.predict(x)
+    assert p.shape == (120, 3)
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert np.array_equal(classifier(x), p)
+    assert np.array_equal(np.concatenate([classifier.predict(row[None]) for row in x]), p)
+
+
+def test_compiling_again_keeps_the_weights_and_restarts_the_optimizer(classifier, blobs):
+    classifier.compile(optimizer=SGD(0.1, momentum=0.9), loss="sparse_categorical_crossentropy")
+    fit(classifier, *blobs)
+    before = classifier.get_weights()
+    classifier.compile(optimizer="SGD", loss="Categorical_Crossentropy")
+    assert all(np.array_equal(a, b) for a, b in zip(before, classifier.get_weights()))
+
+
+def test_momentum_goes_on_over_two_calls_of_fit(blobs):
+    x, y = blobs
+    weights = []
+    for calls in ([2], [1, 1]):
+        fastmlp.utils.set_random_seed(0)
+        model = fastmlp.Sequential([Input((5,)), Dense(3, activation="softmax")])
+        model.compile(optimizer=SGD(0.1, momentum=0.9), loss="sparse_categorical_crossentropy")
+        for epochs in calls:
+            fit(model, x, y, epochs=epochs, shuffle=False)
+        weights.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights))
+
+
+def test_learning_rate_may_change_between_calls(classifier, blobs):
+    classifier.optimizer.learning_rate = 0.0
+    before = classifier.get_weights()
+    fit(classifier, *blobs)
+    assert all(np.array_equal(a, b) for a, b in zip(before, classifier.get_weights()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_model_computes_in_its_dtype(blobs, dtype):
+    model = fastmlp.Sequential([Input((5,)), Dense(3, activation="softmax")], dtype=dtype)
+    model.compile(loss="sparse_categorical_crossentropy")
+    fit(model, *blobs)
+    assert model.predict(blobs[0]).dtype == dtype
+    assert all(w.dtype == dtype for w in model.get_weights())
+
+
+def test_floatx_sets_the_dtype_of_new_models():
+    fastmlp.config.set_floatx("float64")
+    try:
+        assert fastmlp.Sequential().dtype == np.float64
+    finally:
+        fastmlp.config.set_floatx("float32")
+    with pytest.raises(ValueError, match="float16"):
+        fastmlp.config.set_floatx("float16")
+
+
+def test_weights_are_copied_out_and_in(classifier):
+    weights = classifier.get_weights()
+    assert [w.shape for w in weights] == [(5, 8), (8,), (8, 3), (3,)]
+    weights[0][:] = 7
+    assert not (classifier.get_weights()[0] == 7).any()
+    classifier.set_weights(weights)
+    assert (classifier.layers[0].kernel == 7).all()
+    with pytest.raises(ValueError, match=r"\(5, 8\)"):
+        classifier.set_weights(weights[:2])
+    with pytest.raises(ValueError, match=r"\(8, 5\)"):
+        classifier.set_weights([weights[0].T, *weights[1:]])
+
+
+def test_model_without_an_input_layer_is_built_by_the_data(blobs):
+    model = fastmlp.Sequential([Dense(4, activation="relu"), Dense(3, activation="softmax")])
+    assert not model.built
+    with pytest.raises(RuntimeError, match="InputLayer"):
+        model.summary()
+    model.compile(loss="sparse_categorical_crossentropy")
+    fit(model, *blobs)
+    assert model.input_shape == (None, 5)
+    assert model.output_shape == (None, 3)
+
+
+def test_weights_stay_when_a_layer_is_added():
+    model = fastmlp.Sequential([Input((5,)), Dense(4)])
+    first = model.get_weights()
+    model.add(Dense(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, model.get_weights()))
+    assert model.predict(np.ones((1, 5))).shape == (1, 2)
+
+
+def test_layer_without_bias_never_gets_one(blobs):
+    model = fastmlp.Sequential([Input((5,)), Dense(3, activation="softmax", use_bias=False)])
+    model.compile(optimizer=SGD(0.1), loss="sparse_categorical_crossentropy")
+    fit(model, *blobs, epochs=2)
+    assert [w.shape for w in model.get_weights()] == [(5, 3)]
+    x = np.zeros((1, 5), np.float32)
+    np.testing.assert_allclose(model.predict(x), 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("convert", [list, lambda x: x.astype(np.float64), np.asfortranarray, lambda x: x[:, ::-1][:, ::-1]])
+def test_any_array_that_numpy_reads_is_taken(classifier, blobs, convert):
+    x, y = blobs
+    expected = classifier.predict(x)
+    np.testing.assert_allclose(classifier.predict(convert(x)), expected, rtol=1e-6)
+    fit(classifier, convert(x), list(y))
+
+
+def test_pandas_frames_are_taken(classifier, blobs):
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs
+    fit(classifier, pandas.DataFrame(x), pandas.Series(y))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16])
+def test_integers_and_small_floats_are_taken_as_they_are(classifier, dtype):
+    x = np.arange(10).reshape(2, 5).astype(dtype)
+    np.testing.assert_allclose(classifier.predict(x), classifier.predict(x.astype(np.float32)), rtol=1e-6)
+
+
+def test_read_only_input_is_taken_and_not_changed(classifier, blobs):
+    x, y = (a.copy() for a in blobs)
+    x.flags.writeable = y.flags.writeable = False
+    fit(classifier, x, y, validation_split=0.2)
+    classifier.predict(x)
+    classifier.evaluate(x, y, verbose=0)
+
+
+def test_mostly_zero_rows_train_like_dense_ones():
+    rng = np.random.default_rng(0)
+    x = (rng.random((64, 30)) * (rng.random((64, 30)) < 0.2)).astype(np.float32)
+    y = rng.integers(0, 3, 64)
+    weights = []
+    for offset in (0.0, 1e-30):  # the second has no zeros left, so it takes the dense way
+        fastmlp.utils.set_random_seed(0)
+        model = fastmlp.Sequential([Input((30,)), Dense(17, activation="tanh"), Dense(3, activation="softmax")])
+        model.compile(optimizer=SGD(0.5), loss="sparse_categorical_crossentropy")
+        fit(model, x + np.float32(offset), y, epochs=5)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_step_predicts_but_can_not_be_trained_through(blobs):
+    model = fastmlp.Sequential([Input((5,)), Dense(4, activation="step"), Dense(3, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy")
+    assert model.predict(blobs[0]).shape == (120, 3)
+    with pytest.raises(ValueError, match="has no gradient"):
+        fit(model, *blobs)
+
+
+def test_divergence_ends_with_a_message_and_keeps_the_history():
+    x = np.linspace(0, 100, 64, dtype=np.float32)[:, None]
+    model = fastmlp.Sequential([Input((1,)), Dense(1)])
+    model.compile(optimizer=SGD(1.0), loss="mse")
+    with pytest.raises(FloatingPointError, match="diverged in epoch .* learning_rate"):
+        fit(model, x, x[:, 0], epochs=50)
+    assert len(model.history.epoch) < 50
+
+
+def test_two_fits_on_one_model_are_refused(classifier, blobs):
+    classifier._training = True
+    with pytest.raises(RuntimeError, match="another thread"):
+        fit(classifier, *blobs)
+
+
+def test_predict_from_many_threads_gives_the_serial_answer(classifier, blobs):
+    x, _ = blobs
+    expected, wrong = classifier.predict(x), []
+
+    def work():
+        wrong.extend(1 for _ in range(20) if not np.array_equal(classifier.predict(x), expected))
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_nothing_changes_in_the_model_when_the_data_are_wrong(classifier, blobs):
+    x, y = blobs
+    before = classifier.get_weights()
+    for bad_x, bad_y in [(x[:, :4], y), (x, y[:-1]), (x, y + 1), (x[:0], y[:0])]:
+        with pytest.raises(ValueError, match="."):
+            fit(classifier, bad_x, bad_y)
+    unbuilt = fastmlp.Sequential([Dense(3, activation="softmax")])
+    unbuilt.compile(loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="label 3"):
+        fit(unbuilt, x, y + 1)
+    assert not unbuilt.built
+    assert all(np.array_equal(a, b) for a, b in zip(before, classifier.get_weights()))
+
+
+# ---------------------------------------------------------------------------------------------- messages
+
+
+def test_layers_are_checked_when_they_are_added():
+    model = fastmlp.Sequential([InputLayer(input_shape=(28, 28))])
+    with pytest.raises(ValueError, match=r"put Flatten\(\) before it"):
+        model.add(Dense(3))
+    model.add(Flatten())
+    layer = Dense(3)
+    model.add(layer)
+    with pytest.raises(ValueError, match="in a model already"):
+        model.add(layer)
+    with pytest.raises(ValueError, match="only be the first"):
+        model.add(Input((3,)))
+    with pytest.raises(TypeError, match="expected a layer"):
+        model.add("dense")
+
+
+def test_model_without_dense_layers_says_so():
+    model = fastmlp.Sequential([Flatten()])
+    with pytest.raises(ValueError, match="no Dense layer"):
+        model.predict(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_calls_before_compile_say_so(call, blobs):
+    model = fastmlp.Sequential([Input((5,)), Dense(3)])
+    with pytest.raises(RuntimeError, match=r"You must call `compile\(\)`"):
+        getattr(model, call)(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"loss": "mee"}, ValueError, "did you mean 'mse'"),
+        ({"loss": None}, ValueError, "needs a loss"),
+        ({"loss": 3}, TypeError, "a name or a Loss"),
+        ({"loss": "mse", "optimizer": "adamm"}, ValueError, "optimizer 'adamm' is unknown"),
+        ({"loss": "mse", "metrics": ["acuracy"]}, ValueError, "did you mean 'accuracy'"),
+        ({"loss": "mse", "metrics": "accuracy"}, TypeError, r"metrics=\['accuracy'\]"),
+    ],
+)
+def test_compile_names_what_is_wrong(settings, kind, message):
+    model = fastmlp.Sequential([Input((5,)), Dense(3)])
+    with pytest.raises(kind, match=message):
+        model.compile(**settings)
+    assert model.loss is None
+
+
+def test_categorical_loss_over_one_unit_is_refused():
+    model = fastmlp.Sequential([Input((5,)), Dense(1, activation="sigmoid")])
+    with pytest.raises(ValueError, match="binary_crossentropy"):
+        model.compile(loss="sparse_categorical_crossentropy")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
+        ({"epochs": -1}, ValueError, "epochs must be at least 0, got -1"),
+        ({"validation_split": 1.5}, ValueError, "between 0 and 1"),
+        ({"validation_split": 1.0}, ValueError, "between 0 and 1"),
+        ({"validation_split": -0.1}, ValueError, "between 0 and 1"),
+        ({"validation_split": 0.999}, ValueError, "not enough"),
+        ({"validation_split": "a"}, TypeError, "must be a number"),
+        ({"validation_data": 3}, ValueError, "pair"),
+        ({"verbose": 7}, ValueError, "verbose"),
+        ({"shuffle": "batch"}, TypeError, "shuffle must be True or False"),
+    ],
+)
+def test_fit_names_the_setting_that_is_wrong(classifier, blobs, settings, kind, message):
+    with pytest.raises(kind, match=message):
+        classifier.fit(*blobs, **settings)
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "message"),
+    [
+        (np.ones((4, 6)), ValueError, r"shape \(4, 6\) but the model was built for samples of shape \(5,\)"),
+        (np.ones(5), ValueError, r"x\[None\]"),
+        (np.ones((0, 5)), ValueError, "x is empty"),
+        (np.array([["a"] * 5]), TypeError, "strings"),
+        (np.ones((2, 5), complex), TypeError, "complex"),
+        (np.array([[object()] * 5]), TypeError, "no numbers"),
+        ([[1, 2], [3]], ValueError, "differ in length"),
+        (np.array([[1.0] * 5, [1, np.nan, 1, 1, 1]]), ValueError, "nan in row 1"),
+        (np.array([[np.inf] * 5]), ValueError, "inf in row 0"),
+        (np.ma.masked_array(np.ones((2, 5)), mask=True), ValueError, "masked"),
+    ],
+)
+def test_wrong_samples_are_named(classifier, x, kind, message):
+    with pytest.raises(kind, match=message):
+        classifier.predict(x)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "message"),
+    [
+        ("categorical_crossentropy", [0, 1, 2], r"(?s)sparse_categorical_crossentropy.*to_categorical"),
+        ("sparse_categorical_crossentropy", np.eye(3), r"(?s)categorical_crossentropy.*argmax.*to_categorical"),
+        ("sparse_categorical_crossentropy", [0, 1, 3], r"label 3 in row 2.*from 0 to 2"),
+        ("sparse_categorical_crossentropy", [0, -1, 2], r"label -1 in row 1"),
+        ("sparse_categorical_crossentropy", [0, 1.5, 2], r"label 1.5 in row 1"),
+        ("sparse_categorical_crossentropy", [0, np.nan, 2], r"nan in row 1"),
+        ("sparse_categorical_crossentropy", [0, 1], "x has 3 samples but y has 2 targets"),
+        ("mse", np.ones(3), r"mean_squared_error compares it with the last layer's 3 units"),
+        ("mse", np.full((3, 3), np.inf), "inf in row 0"),
+    ],
+)
+def test_wrong_targets_are_named(classifier, loss, y, message):
+    classifier.compile(loss=loss)
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(np.ones((3, 5)), y, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        classifier.evaluate(np.ones((3, 5)), y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss", "message"),
+    [
+        ("sparse_categorical_accuracy", "mse", "categorical_accuracy"),
+        ("categorical_accuracy", "sparse_categorical_crossentropy", "sparse_categorical_accuracy"),
+        ("mae", "sparse_categorical_crossentropy", "to_categorical"),
+    ],
+)
+def test_metric_that_does_not_fit_the_targets_is_refused(classifier, metric, loss, message):
+    classifier.compile(loss=loss, metrics=[metric])
+    y = [0, 1] if "sparse" in loss else np.eye(3)[:2]
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(np.ones((2, 5)), y, verbose=0)
+
+
+def test_accuracy_is_binary_for_one_unit_and_categorical_for_one_hot_rows(blobs):
+    x, y = blobs
+    model = fastmlp.Sequential([Input((5,)), Dense(1)])
+    model.compile(loss="mse", metrics=["accuracy"])
+    p = model.predict(x)[:, 0]
+    assert model.evaluate(x, y > 0, verbose=0)[1] == pytest.approx(((p > 0.5) == (y > 0)).mean())
+    model = fastmlp.Sequential([Input((5,)), Dense(3)])
+    model.compile(loss="mse", metrics=["accuracy", "mae"])
+    one_hot = fastmlp.utils.to_categorical(y)
+    p = model.predict(x)
+    assert model.evaluate(x, one_hot, verbose=0)[1] == pytest.approx((p.argmax(1) == y).mean())
+    assert model.evaluate(x, one_hot, verbose=0)[2] == pytest.approx(np.abs(p - one_hot).mean(), rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------- what is printed
+
+
+def test_fit_prints_a_line_per_epoch_where_output_is_no_terminal(classifier, blobs, capsys):
+    classifier.fit(*blobs, epochs=2, validation_split=0.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Epoch 1/2"
+    assert lines[2] == "Epoch 2/2"
+    assert lines[1].startswith("3/3 - ")
+    assert [part.split(":")[0] for part in lines[1].split(" - ")[2:]] == ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert len(lines) == 4
+
+
+def test_fit_draws_a_bar_on_a_terminal(classifier, blobs, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    classifier.fit(*blobs, epochs=2, validation_split=0.2)
+    out = capsys.readouterr().out
+    assert "━━━━━━━━━━━━━━━━━━━━" in out
+    assert "\r" in out
+    assert "val_loss" in out
+
+
+def test_verbose_0_prints_nothing(classifier, blobs, capsys):
+    classifier.fit(*blobs, verbose=0)
+    classifier.evaluate(*blobs, verbose=0)
+    classifier.predict(blobs[0])
+    assert capsys.readouterr().out == ""
+
+
+def test_summary_lists_layers_shapes_and_parameters(capsys):
+    layers = [InputLayer((28, 28)), Flatten(), Dense(16), Dense(8, name="middle"), Dense(10)]
+    fastmlp.Sequential(layers, name="net").summary()
+    out = capsys.readouterr().out
+    assert 'Model: "net"' in out
+    assert "(None, 784)" in out
+    assert "middle (Dense)" in out
+    assert "12,560" in out
+    assert "Total params: 12,786 (49.95 KB)" in out
+    assert "InputLayer" not in out

@@ -1,0 +1,136 @@
+"""No call aborts or hangs the process, results don't depend on threads, and the caller's state is left alone."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import threads
+from fastmlp.kernels._jit import JIT
+from fastmlp.layers import Dense, Input
+
+compiled = pytest.mark.skipif(not JIT, reason="without the compiler there is one thread")
+
+
+def wide(seed=0):
+    fastmlp.utils.set_random_seed(seed)
+    model = fastmlp.Sequential([Input((40,)), Dense(130, activation="relu"), Dense(70, activation="tanh"), Dense(3)])
+    model.compile(optimizer=fastmlp.optimizers.SGD(0.01, momentum=0.5), loss="mse", metrics=["mae"])
+    return model
+
+
+def job():
+    """Training and prediction in teams; returns all the numbers that come out."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((300, 40)).astype(np.float32), rng.standard_normal((300, 3)).astype(np.float32)
+    model = wide()
+    history = model.fit(x, y, batch_size=128, epochs=2, validation_split=0.2, verbose=0).history
+    return [*model.get_weights(), model.predict(x), np.array(model.evaluate(x, y, verbose=0)), history["val_loss"]]
+
+
+@pytest.fixture
+def eager_teams(monkeypatch):
+    """A thread is worth waking for any work, and a team may be larger than the machine."""
+    monkeypatch.setattr(threads, "WORTH", 1)
+    monkeypatch.setattr(threads, "_limit", 2)
+    return monkeypatch
+
+
+def equal(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a, b))
+
+
+@compiled
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_results_have_the_same_bits_for_any_number_of_threads(eager_teams, size):
+    eager_teams.setattr(threads, "_limit", 1)
+    alone = job()
+    eager_teams.setattr(threads, "_limit", size)
+    assert equal(job(), alone)
+
+
+@compiled
+def test_concurrent_predictions_give_the_serial_answer(eager_teams):
+    model, x = wide(), np.random.default_rng(0).standard_normal((300, 40)).astype(np.float32)
+    expected, results = model.predict(x), []
+    workers = [threading.Thread(target=lambda: results.extend(model.predict(x) for _ in range(10))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 40
+    assert all(np.array_equal(p, expected) for p in results)
+
+
+@compiled
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_forked_child_after_a_parallel_call_trains_on(eager_teams):
+    expected = job()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        for result in pool.map(_job, range(4)):
+            assert equal(result, expected)
+
+
+def _job(_):
+    return job()
+
+
+def test_no_threading_layer_of_numba_is_started():
+    code = """
+import sys; sys.path.insert(0, "tests")
+import numba, test_threads
+test_threads.threads.WORTH = 1
+test_threads.job()
+try:
+    numba.threading_layer()
+except ValueError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert "not initialized" in run.stdout, run.stderr
+
+
+@compiled
+def test_error_in_a_member_reaches_the_caller_and_the_team_works_on(eager_teams):
+    def broken(rank, size):
+        if rank == 1:
+            raise KeyError("rank 1")
+
+    sync = np.zeros(fastmlp.kernels.team.SYNC_SIZE, np.int64)
+    with pytest.raises(KeyError, match="rank 1"):
+        threads.run(broken, 2, sync)
+    assert not sync.any()
+    assert equal(job(), job())
+
+
+def test_number_of_threads_is_checked_and_kept(monkeypatch):
+    monkeypatch.setattr(threads, "_limit", None)
+    assert fastmlp.get_num_threads() == threads.available()
+    fastmlp.set_num_threads(1)
+    assert fastmlp.get_num_threads() == 1
+    assert threads.team_size(1e12) == 1
+    for wrong, kind in [(0, ValueError), (threads.available() + 1, ValueError), (1.5, TypeError)]:
+        with pytest.raises(kind, match="number of threads"):
+            fastmlp.set_num_threads(wrong)
+
+
+def test_environment_limits_the_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_limit", None)
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "1")
+    assert fastmlp.get_num_threads() == 1
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "many")
+    assert fastmlp.get_num_threads() == threads.available()
+
+
+@compiled
+def test_training_leaves_the_floating_point_state_alone(eager_teams):
+    tiny = np.array([1e-40], np.float32)
+    assert (tiny * np.float32(0.5))[0] > 0
+    job()
+    assert (tiny * np.float32(0.5))[0] > 0
