@@ -63,12 +63,12 @@ view = model.predict(plane, verbose=0).reshape(len(up), len(across))
 
 figure = Figure(figsize=(7.5, 4.8), dpi=150, layout="constrained")
 ax = figure.subplots()
-shades = ax.contourf(across, up, view, levels=np.linspace(0, 1, 11), cmap="PuOr", alpha=0.6)
+shades = ax.contourf(across, up, view, levels=np.linspace(0, 1, 11), cmap="PuOr", alpha=0.4)
 ax.contour(across, up, view, levels=[0.5], colors="black", linewidths=1)
-for label, color, marker in ((0, "#7f3b08", "o"), (1, "#2d004b", "^")):
+for label, color, marker in ((0, "#b35806", "o"), (1, "#542788", "^")):
     points = x_test[y_test == label]
     ax.scatter(*points.T, s=8, color=color, marker=marker, label=f"class {label}")
 figure.colorbar(shades, label="predicted probability of class 1")
 ax.set_title("Test points and the predicted probability; the line is one half")
-ax.legend(frameon=False, loc="upper right")
+ax.legend(loc="upper left")
 figure.savefig(options.out / "two_classes.png")

@@ -273,20 +273,16 @@ def _load(wanted: str) -> tuple[str, Any, Any]:
     if wanted != "printed":
         try:
             return "mnist", *mnist.load_data()
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
+        except OSError as error:
             if wanted == "mnist":
-                raise CommandError(
-                    f"MNIST could not be had: {reason}. Try --data printed.", status=1
-                ) from error
-        line = "*" * 80
-        print(
-            f"{line}\n* MNIST could not be had; taking the printed digits instead.\n"
-            f"* They are another task: their accuracies say nothing about MNIST's.\n"
-            f"* Reason: {reason}\n{line}",
-            file=sys.stderr,
-            flush=True,
-        )
+                raise CommandError(f"{error}\nHere: --data printed.", status=1) from error
+            said = [
+                "MNIST could not be had; taking the printed digits instead.",
+                "They are another task: their accuracies say nothing about MNIST's.",
+                *str(error).splitlines(),
+            ]
+        block = ["*" * 80, *(f"* {line}" for line in said), "*" * 80]
+        print("\n".join(block), file=sys.stderr, flush=True)
     return "printed", *printed_digits.load_data()
 
 

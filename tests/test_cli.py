@@ -27,7 +27,7 @@ def small_digits(n):
 
 
 def unavailable(*_, **__):
-    raise OSError("no\nnetwork")
+    raise FileNotFoundError("MNIST is nowhere.\nThe download: no network")
 
 
 @pytest.fixture
@@ -125,15 +125,16 @@ def test_without_mnist_auto_takes_printed_digits_and_says_so_on_stderr(capsys):
     err = capsys.readouterr().err
     assert data == "printed"
     assert "MNIST could not be had; taking the printed digits" in err
-    assert "Reason: no network" in err
-    assert err.startswith("*" * 80)
+    lines = err.splitlines()
+    assert "* The download: no network" in lines
+    assert lines[0] == lines[-1] == "*" * 80
 
 
 @pytest.mark.usefixtures("without_mnist")
-def test_without_mnist_asking_for_it_fails_in_one_line(tmp_path, capsys):
+def test_without_mnist_asking_for_it_fails_with_the_reason(tmp_path, capsys):
     assert run("digits", "--data", "mnist", "--out", tmp_path) == 1
     err = capsys.readouterr().err
-    assert err == "fastmlp digits: MNIST could not be had: no network. Try --data printed.\n"
+    assert err == "fastmlp digits: MNIST is nowhere.\nThe download: no network\nHere: --data printed.\n"
 
 
 @pytest.mark.usefixtures("small")
