@@ -328,12 +328,13 @@ def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
 def _write_figures(folder: Path, history, train, test, probabilities) -> list[str]:
     from fastmlp import plotting
 
+    x_test, y_test = test
     figures = {
         "sample_digits.png": plotting.sample_digits(*train),
         "activation_functions.png": plotting.activation_functions(),
         "training_curves.png": plotting.training_curves(history),
-        "confusion_matrix.png": plotting.confusion_matrix(test[1], probabilities),
-        "confident_mistakes.png": plotting.confident_mistakes(*test, probabilities),
+        "confusion_matrix.png": plotting.confusion_matrix(y_test, probabilities),
+        "confident_mistakes.png": plotting.confident_mistakes(x_test, y_test, probabilities),
     }
     for name, figure in figures.items():
         figure.savefig(folder / name)
