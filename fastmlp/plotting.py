@@ -131,7 +131,7 @@ def training_curves(history: Any, *, figure: Figure | SubFigure | None = None) -
         ax.set_title(name.replace("_", " ").capitalize() + " by epoch")
         ax.set_xlabel("epoch")
         ax.set_ylabel(name.replace("_", " "))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         if len(epochs) == 1:
             ax.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
         ax.grid(axis="y", color="#dddddd", linewidth=0.6)
