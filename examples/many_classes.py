@@ -32,9 +32,7 @@ x_train, x_test, y_train, y_test = x[:1500], x[1500:], y[:1500], y[1500:]
 def train(loss, targets):
     """A net trained with this loss; the seed fixes its first weights and the order of the rows."""
     set_random_seed(0)
-    model = Sequential(
-        [InputLayer(shape=(2,)), Dense(16, activation="tanh"), Dense(classes, activation="softmax")]
-    )
+    model = Sequential([InputLayer(shape=(2,)), Dense(16, activation="tanh"), Dense(classes, activation="softmax")])
     model.compile(loss=loss, optimizer=SGD(learning_rate=0.1), metrics=["accuracy"])
     history = model.fit(x_train, targets, epochs=options.epochs, verbose=0)
     return model, history.history

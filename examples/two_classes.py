@@ -45,9 +45,7 @@ model = Sequential(
         Dense(1, activation="sigmoid"),
     ]
 )
-model.compile(
-    loss="binary_crossentropy", optimizer=SGD(learning_rate=0.1, momentum=0.9), metrics=["accuracy"]
-)
+model.compile(loss="binary_crossentropy", optimizer=SGD(learning_rate=0.1, momentum=0.9), metrics=["accuracy"])
 model.fit(x_train, y_train, epochs=options.epochs, verbose=0)
 loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
 print(f"test loss {loss:.4f}, test accuracy {accuracy:.4f}")

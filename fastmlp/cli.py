@@ -18,7 +18,7 @@ from typing import Any
 
 from fastmlp import __version__, reference
 
-DATA_NAMES = {"mnist": "MNIST", "printed": "printed digits"}
+DATA_NAMES = {"mnist": "MNIST", "printed_digits": "printed digits"}
 
 DIGITS_HELP = """\
 Train the tutorial's net on digits and compare its accuracy with Keras.
@@ -129,20 +129,14 @@ def _parser() -> argparse.ArgumentParser:
             "or printed where it can't be had",
         )
 
-    sub = add(
-        digits, "digits", "train on digits and compare the accuracy with Keras", DIGITS_HELP, DIGITS_EPILOG
-    )
+    sub = add(digits, "digits", "train on digits and compare the accuracy with Keras", DIGITS_HELP, DIGITS_EPILOG)
     add_training_options(sub, epochs=20)
-    sub.add_argument(
-        "--out", type=Path, default=Path("digits"), metavar="DIR", help="folder (default: %(default)s)"
-    )
+    sub.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR", help="folder (default: %(default)s)")
     sub.add_argument("--no-plots", dest="plots", action="store_false", help="write run.json but no figures")
 
     sub = add(compare, "compare", "train Keras and fastmlp side by side", COMPARE_HELP)
     add_training_options(sub, epochs=5)
-    sub.add_argument(
-        "--samples", type=_count, metavar="N", help="use the first N training samples only (default: all)"
-    )
+    sub.add_argument("--samples", type=_count, metavar="N", help="use the first N training samples only (default: all)")
 
     add(info, "info", "print versions, the processor's features and the folder of compiled kernels")
     add(warmup, "warmup", "compile all kernels now, so that later runs start at once")
@@ -208,9 +202,7 @@ def digits(options: argparse.Namespace) -> None:
     (options.out / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     written = ["run.json"]
     if options.plots:
-        written += _write_figures(
-            options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0)
-        )
+        written += _write_figures(options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
     print(f"\nWrote {', '.join(written)} to {options.out}{os.sep}")
 
 
@@ -223,9 +215,7 @@ def compare(options: argparse.Namespace) -> None:
     data, (x, y), _ = _load(options.data)
     samples = options.samples or len(x)
     if not 2 <= samples <= len(x):
-        raise CommandError(
-            f"--samples needs 2..{len(x)}, the samples of {DATA_NAMES[data]}; got {samples}", status=2
-        )
+        raise CommandError(f"--samples needs 2..{len(x)}, the samples of {DATA_NAMES[data]}; got {samples}", status=2)
     split = int(samples * 0.8)
     print(
         f"{DATA_NAMES[data]}: {split} training and {samples - split} validation samples.\n"
@@ -234,26 +224,24 @@ def compare(options: argparse.Namespace) -> None:
         flush=True,
     )
     validation = (x[split:samples], y[split:samples])
-    reference.compare(
-        x[:split], y[:split], validation, epochs=options.epochs, seed=options.seed, report=_print_now
-    )
+    reference.compare(x[:split], y[:split], validation, epochs=options.epochs, seed=options.seed, report=_print_now)
 
 
 def info(options: argparse.Namespace) -> None:
     """`fastmlp info`."""
     import llvmlite.binding as llvm
 
+    from fastmlp import threads
     from fastmlp.kernels._jit import cache_folder
 
     for name, version in _versions().items():
         print(f"{name:12}{version}")
-    features = [name for name, present in llvm.get_host_cpu_features().items() if present]
-    print(f"{'processor':12}{llvm.get_host_cpu_name()}, {os.cpu_count()} logical cores")
+    print(f"{'processor':12}{llvm.get_host_cpu_name()}")
     # The vector widths decide the speed; the other flags would fill the screen.
-    vector = sorted(
-        name for name in features if name.startswith(("avx", "sse", "fma", "neon", "sve", "f16c"))
-    )
-    print(f"{'vectors':12}{' '.join(vector) or 'none reported'}")
+    kinds = ("avx", "sse", "fma", "neon", "sve", "f16c")
+    features = sorted(name for name, has in llvm.get_host_cpu_features().items() if has and name.startswith(kinds))
+    print(f"{'vectors':12}{' '.join(features) or 'none reported'}")
+    print(f"{'threads':12}{threads.get_num_threads()} of {threads.available()} cores (FASTMLP_NUM_THREADS sets it)")
     print(f"{'kernels':12}{cache_folder()}")
 
 
@@ -283,7 +271,7 @@ def _load(wanted: str) -> tuple[str, Any, Any]:
             ]
         block = ["*" * 80, *(f"* {line}" for line in said), "*" * 80]
         print("\n".join(block), file=sys.stderr, flush=True)
-    return "printed", *printed_digits.load_data()
+    return "printed_digits", *printed_digits.load_data()
 
 
 def _describe(data: str, train, test) -> None:
@@ -300,7 +288,7 @@ def _describe(data: str, train, test) -> None:
 
 def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
     """Print the accuracy beside Keras's recorded ones; what run.json says about it."""
-    references = reference.recorded()
+    references = {name: jobs["sparse"] for name, jobs in reference.recorded().items()}
     here = references[data]
     print(f"Test accuracy after {here.epochs} epochs, beside Keras {here.keras} ({here.backend}):")
     for name, recorded in references.items():
@@ -309,8 +297,7 @@ def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
             f"{recorded.lowest:.4f}..{recorded.highest:.4f} over {len(recorded.seeds)} seeds"
         )
     print(
-        f"  fastmlp  {DATA_NAMES[data]:15}{accuracy:.4f}"
-        + ("" if epochs == here.epochs else f" after {epochs} epochs")
+        f"  fastmlp  {DATA_NAMES[data]:15}{accuracy:.4f}" + ("" if epochs == here.epochs else f" after {epochs} epochs")
     )
     place = here.place(accuracy) if epochs == here.epochs else None
     if place is None:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
 
 
-def sample_digits(
-    x, y, *, rows: int = 3, columns: int = 8, figure: Figure | SubFigure | None = None
-) -> Figure:
+def sample_digits(x, y, *, rows: int = 3, columns: int = 8, figure: Figure | SubFigure | None = None) -> Figure:
     """The first images of a data set, each under its label.
 
     Args:
@@ -289,9 +287,7 @@ def _count_pairs(y_true: np.ndarray, y_pred: np.ndarray, classes: Sequence | Non
     _check_lengths(y_true=y_true, y_pred=y_pred)
     highest = int(max(y_true.max(initial=0), y_pred.max(initial=0)))
     if classes is not None and highest >= len(classes):
-        raise ValueError(
-            f"the labels go up to {highest} but classes has {len(classes)} names. Name every class."
-        )
+        raise ValueError(f"the labels go up to {highest} but classes has {len(classes)} names. Name every class.")
     m = highest + 1 if classes is None else len(classes)
     return np.bincount(y_true * m + y_pred, minlength=m * m).reshape(m, m)
 

@@ -63,9 +63,7 @@ def test_sample_digits_draws_into_a_given_subfigure():
 
 
 def test_flat_images_are_refused():
-    with pytest.raises(
-        ValueError, match=r"x has shape \(6, 16\) but images have shape .*reshape\(-1, 28, 28\)"
-    ):
+    with pytest.raises(ValueError, match=r"x has shape \(6, 16\) but images have shape .*reshape\(-1, 28, 28\)"):
         plotting.sample_digits(X.reshape(6, -1), Y)
 
 
@@ -146,9 +144,7 @@ def test_confusion_matrix_colours_errors_on_their_own_scale():
 
 
 def test_confusion_matrix_takes_probabilities_and_class_names():
-    ax = drawn(
-        plotting.confusion_matrix([[1], [0]], [[0.2, 0.8], [0.9, 0.1]], classes=["cat", "horse"])
-    ).axes[0]
+    ax = drawn(plotting.confusion_matrix([[1], [0]], [[0.2, 0.8], [0.9, 0.1]], classes=["cat", "horse"])).axes[0]
     assert texts(ax) == ["1\n100 %", "0", "0", "1\n100 %"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "horse"]
 
@@ -188,7 +184,5 @@ def test_no_mistake_is_said_so():
 
 
 def test_class_indices_are_no_probabilities():
-    with pytest.raises(
-        ValueError, match=r"probabilities has shape \(6,\) but needs shape \(samples, classes\)"
-    ):
+    with pytest.raises(ValueError, match=r"probabilities has shape \(6,\) but needs shape \(samples, classes\)"):
         plotting.confident_mistakes(X, Y, Y)

@@ -57,6 +57,12 @@ def test_place_in_the_spread(accuracy, place):
     assert recorded([0.8, 0.9, 0.85]).place(accuracy) == place
 
 
+def test_a_float32_equal_to_the_highest_lies_within():
+    highest = float(np.float32(0.8001))
+    assert highest > 0.8001
+    assert recorded([0.7, 0.8001]).place(highest) == "within"
+
+
 def test_recorded_survives_json():
     content = json.loads(json.dumps(recorded([0.8, 0.9]).as_dict()))
     assert content["accuracies"] == [0.8, 0.9]
@@ -66,13 +72,23 @@ def test_recorded_survives_json():
 def test_shipped_reference_covers_both_data_sets():
     assert resources.files("fastmlp").joinpath("keras_reference.json").is_file()
     runs = reference.recorded()
-    assert set(runs) == {"mnist", "printed"}
-    for one in runs.values():
-        assert one.epochs == 20
-        assert len(one.seeds) == len(one.accuracies) >= 5
-        assert 0.1 < one.lowest <= one.mean <= one.highest <= 1
-        assert one.keras.startswith("3.")
-        assert one.backend
+    assert set(runs) == {"mnist", "printed_digits"}
+    for jobs in runs.values():
+        assert {name: job.epochs for name, job in jobs.items()} == {"sparse": 20, "tutorial": 40}
+        for job in jobs.values():
+            assert len(job.seeds) == len(job.accuracies) >= 5
+            assert 0.1 < job.lowest <= job.mean <= job.highest <= 1
+            assert job.keras.startswith("3.")
+            assert job.backend
+
+
+def test_recorded_statistics_are_those_in_the_file():
+    content = json.loads(resources.files("fastmlp").joinpath("keras_reference.json").read_text())
+    for data, jobs in reference.recorded().items():
+        for name, job in jobs.items():
+            summary = content["results"][data]["jobs"][name]["test_accuracy"]
+            found = {"mean": job.mean, "std": job.std, "min": job.lowest, "max": job.highest}
+            assert found == pytest.approx(summary, abs=2e-6)
 
 
 def test_tutorial_model_has_the_tutorials_shapes():
@@ -141,9 +157,7 @@ def test_a_missing_backend_is_replaced_by_an_installed_one(monkeypatch, tmp_path
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))  # unconfigured: Keras would take TensorFlow
     monkeypatch.setenv("KERAS_BACKEND", "to be restored")
     monkeypatch.delenv("KERAS_BACKEND")
-    monkeypatch.setattr(
-        reference.importlib.util, "find_spec", lambda name: name in ("keras", "torch") or None
-    )
+    monkeypatch.setattr(reference.importlib.util, "find_spec", lambda name: name in ("keras", "torch") or None)
     monkeypatch.setattr(reference.importlib, "import_module", asked.append)
     reference.import_keras()
     assert asked == ["keras"]
