@@ -1,3 +1,48 @@
-"""fastmlp: multilayer perceptrons at the speed of the CPU, behind the Keras API."""
+"""fastmlp: multilayer perceptrons at the speed of the CPU, behind the Keras API.
+
+    >>> import fastmlp
+    >>> from fastmlp.layers import Dense, Flatten, InputLayer
+    >>> model = fastmlp.models.Sequential()
+    >>> model.add(InputLayer(shape=(28, 28)))
+    >>> model.add(Flatten())
+    >>> model.add(Dense(10, activation="softmax"))
+    >>> model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    >>> model.count_params()
+    7850
+"""
+
+from . import activations, callbacks, config, datasets, initializers, layers, losses, metrics, models, optimizers, utils
+from .layers import Dense, Flatten, Input, InputLayer
+from .models import Sequential
+from .optimizers import SGD
+from .random import set_random_seed
+from .threads import get_num_threads, set_num_threads
+from .utils import to_categorical
+from .warmup import warmup
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Dense",
+    "Flatten",
+    "Input",
+    "InputLayer",
+    "Sequential",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "set_num_threads",
+    "set_random_seed",
+    "to_categorical",
+    "utils",
+    "warmup",
+]

@@ -6,6 +6,7 @@ is a digest of everything that shapes the machine code, a file's name is a diges
 and every file carries its own checksum. Whatever goes wrong with the disk, the kernel is compiled instead.
 """
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import llvmlite
 import numba
+from numba import types
 from numba.core import caching, compiler, config
+from numba.extending import intrinsic
 
 #: False under NUMBA_DISABLE_JIT=1: kernels then run as plain Python, vectors as small NumPy arrays.
 JIT = not config.DISABLE_JIT
@@ -59,10 +62,8 @@ def _say_once(subject: str, text: str) -> None:
     if subject in _said:
         return
     _said.add(subject)
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"fastmlp: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        pass
 
 
 class _DiskCache(caching._Cache):
@@ -129,17 +130,48 @@ class _DiskCache(caching._Cache):
 KERNELS: dict = {}
 
 
-def kernel(function):
+def kernel(function, inline="never"):
     """Compile with the options that all kernels share, and keep the machine code on disk.
 
     nogil         other Python threads run meanwhile; the worker team depends on it
     error_model   "numpy": x / 0 is inf or nan, with no test and branch at each division
     fastmath      off: the explicit vectors need none of it, and the same source gives the same bits
     parallel      off: threads come from the team (team.py), which no fork and no concurrent call can abort
+    cfunc         no wrapper for C callers: nobody calls it, and it would be compiled with every kernel
     """
     if not JIT:
         return function
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, inline=inline)(function)
     dispatcher._cache = _DiskCache(function)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = dispatcher
     return dispatcher
+
+
+def part(function):
+    """A kernel that is a part of others: its lines are put into each one that calls it.
+
+    Numba optimises a whole kernel again in each one that calls it. train() has five levels of calls; compiled as
+    kernels of their own they took 21 s for its first call, as parts 10 s.
+    """
+    return kernel(function, inline="always")
+
+
+@intrinsic
+def _out_of_line(typingctx):
+    """Keep LLVM from inlining the function that calls this into its callers.
+
+    For a kernel that does real work a call costs nothing, and its copies would have to be compiled.
+    """
+
+    def codegen(context, builder, sig, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _stays_in_line():
+    """Without the compiler nothing is inlined."""
+
+
+out_of_line = _out_of_line if JIT else _stays_in_line

@@ -1,0 +1,172 @@
+"""The one door: what users pass in, C-ordered arrays out; every check and the text of every error about data.
+
+Nothing is computed and nothing in a model changes before all of it has passed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def known_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The known name that `name` is, in any case; ValueError with the nearest one if it is none."""
+    names = sorted(known)
+    by_case = {n.lower(): n for n in names}
+    if name.lower() in by_case:
+        return by_case[name.lower()]
+    near = difflib.get_close_matches(name.lower(), by_case, n=1)
+    hint = f"; did you mean {by_case[near[0]]!r}?" if near else "."
+    raise ValueError(f"{kind} {name!r} is unknown{hint} Known: {', '.join(names)}")
+
+
+def positive_int(name: str, value: Any, least: int = 1) -> int:
+    """`value` as int; TypeError unless it is an integer, ValueError below `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """Anything NumPy can read, as an array of real numbers."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} is a masked array with masked values; fill or drop them first")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} can't be read as one array, its rows differ in length: {error}") from None
+    if array.dtype == object:
+        # pandas frames with mixed columns, lists of mixed numbers
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{name} holds objects that are no numbers (dtype object); encode them first, "
+                "for instance classes as integers from 0"
+            ) from None
+    if array.dtype.kind not in "biuf":
+        what = {"c": "complex numbers", "U": "strings", "S": "bytes"}.get(array.dtype.kind, "no real numbers")
+        raise TypeError(f"{name} holds {what} (dtype {array.dtype}); real numbers are needed")
+    return array
+
+
+def finite(name: str, array: np.ndarray) -> None:
+    """ValueError that names the first row with NaN or infinity."""
+    if array.dtype.kind != "f" or not array.size:
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum(dtype=array.dtype)):
+            return  # one pass without a temporary; a NaN or infinity can't hide in a sum
+    flat = array.reshape(len(array), -1)
+    for row in range(len(flat)):
+        bad = ~np.isfinite(flat[row])
+        if bad.any():
+            raise ValueError(
+                f"{name} has {flat[row][bad][0]} in row {row}; remove such rows or fill the missing values first"
+            )
+
+
+def samples(x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") -> np.ndarray:
+    """Samples as rows: (n, k), C-ordered, uint8 or dtype; uint8 and dtype are not copied if C-ordered.
+
+    Args:
+        x: Anything NumPy can read, shape (n, *shape).
+        shape: Shape of one sample.
+        dtype: The model's float type.
+        name: What errors call it.
+
+    Raises:
+        TypeError: If x holds no real numbers.
+        ValueError: If x is empty, has another shape, or holds NaN or infinity.
+    """
+    array = _array(name, x)
+    if shape == (1,) and array.ndim == 1:
+        array = array[:, None]
+    if array.shape[1:] != shape or array.ndim == 0:
+        expected = ", ".join(map(str, shape)) + ("," if len(shape) == 0 else "")
+        raise ValueError(
+            f"{name} has shape {array.shape} but the model was built for samples of shape {shape}: "
+            f"expected (samples, {expected})"
+            + (f"; a single sample needs a leading axis: {name}[None]" if array.shape == shape else "")
+        )
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty: expected at least one sample of shape {shape}")
+    if array.dtype != np.uint8:
+        array = array.astype(dtype, copy=False)
+    array = np.ascontiguousarray(array).reshape(len(array), -1)
+    finite(name, array)
+    return array
+
+
+def same_length(x: np.ndarray, y: np.ndarray, x_name: str = "x", y_name: str = "y") -> None:
+    """ValueError unless there is one target per sample."""
+    if len(x) != len(y):
+        raise ValueError(
+            f"{x_name} has {len(x)} samples but {y_name} has {len(y)} targets; there must be one target per sample"
+        )
+
+
+def class_indices(y: Any, classes: int, loss: str, name: str = "y") -> np.ndarray:
+    """Class indices (n,) int32 from (n,) or (n, 1); ValueError with value and row for any outside [0, classes)."""
+    array = _array(name, y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {array.shape} but {loss} needs one class index per sample, shape (samples,). "
+            f'Use loss="categorical_crossentropy" for one-hot targets, or {name} = {name}.argmax(axis=1).'
+            + (" (to_categorical makes one-hot targets from class indices.)" if array.ndim == 2 else "")
+        )
+    finite(name, array)
+    whole = array.astype(np.int64)
+    wrong = (whole != array) | (whole < 0) | (whole >= classes)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} has the label {array[row]} in row {row}, but the last layer has {classes} units: "
+            f"class indices must be whole numbers from 0 to {classes - 1}"
+        )
+    return whole.astype(np.int32)
+
+
+def targets(y: Any, units: int, dtype: np.dtype, loss: str, name: str = "y") -> np.ndarray:
+    """Targets (n, units), C-ordered, in the model's float type, from that shape or, for one unit, (n,)."""
+    array = _array(name, y)
+    if array.ndim == 1 and units == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != units:
+        if loss == "categorical_crossentropy":
+            raise ValueError(
+                f"{name} has shape {array.shape} but categorical_crossentropy needs one row of {units} class "
+                f'probabilities per sample. Use loss="sparse_categorical_crossentropy", or {name} = '
+                f"to_categorical({name})."
+            )
+        raise ValueError(
+            f"{name} has shape {array.shape} but {loss} compares it with the last layer's {units} "
+            f"unit{'s' * (units != 1)}: expected (samples, {units})" + (" or (samples,)" if units == 1 else "")
+        )
+    array = np.ascontiguousarray(array, dtype)
+    finite(name, array)
+    return array
+
+
+def split(count: int, fraction: Any) -> int:
+    """Rows used for training under Keras's validation_split: the last rows, floor(count * (1 - fraction)) before."""
+    try:
+        fraction = float(fraction)
+    except (TypeError, ValueError):
+        raise TypeError(f"validation_split must be a number, got {fraction!r}") from None
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_split must lie between 0 and 1 (exclusive), got {fraction}")
+    at = int(np.floor(count * (1.0 - fraction)))
+    if at in (0, count):
+        raise ValueError(
+            f"{count} samples are not enough to split off validation_split={fraction}: "
+            f"{at} would be left for training and {count - at} for validation"
+        )
+    return at

@@ -1,0 +1,40 @@
+"""The generator of initial weights and of the order of the samples.
+
+fastmlp draws from a generator of its own, so training leaves NumPy's and Python's global state as it was.
+"""
+
+import random as _python_random
+
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def generator() -> np.random.Generator:
+    """The generator that initial weights and shuffles come from."""
+    return _generator
+
+
+def set_random_seed(seed: int) -> None:
+    """Make all that follows repeatable: the same seed gives the same bits on the same machine.
+
+    As in Keras, Python's `random` and `numpy.random` are seeded too, so that one's own draws repeat as well.
+
+    Args:
+        seed: From 0 to 2^32 - 1.
+
+    Raises:
+        ValueError: If the seed is outside that range.
+        TypeError: If it is not an integer.
+
+    >>> import fastmlp
+    >>> fastmlp.utils.set_random_seed(7)
+    """
+    global _generator
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie from 0 to 2**32 - 1, got {seed}")
+    _python_random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002 - the legacy state is what users' np.random calls draw from
+    _generator = np.random.default_rng(int(seed))

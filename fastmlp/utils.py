@@ -1,0 +1,47 @@
+"""to_categorical and set_random_seed, as in keras.utils."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .random import set_random_seed
+
+__all__ = ["set_random_seed", "to_categorical"]
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """One-hot rows from class indices.
+
+    Args:
+        x: Class indices from 0, any shape; a last axis of 1 is dropped; floats are cut to integers.
+        num_classes: Length of the rows; None takes the largest index + 1.
+
+    Returns:
+        float64, shape (*x.shape, num_classes): 1 at the class, 0 elsewhere.
+
+    Raises:
+        ValueError: If x is empty, an index is negative, or one is num_classes or more.
+
+    >>> from fastmlp.utils import to_categorical
+    >>> to_categorical([0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+    indices = np.asarray(x)
+    if indices.dtype.kind not in "biuf":
+        raise TypeError(f"class indices must be numbers, got dtype {indices.dtype}; number the classes from 0 first")
+    indices = indices.astype(np.int64)
+    shape = indices.shape[:-1] if indices.ndim > 1 and indices.shape[-1] == 1 else indices.shape
+    indices = indices.reshape(-1)
+    if not indices.size:
+        raise ValueError("x is empty: there is no class index to encode")
+    classes = int(num_classes) if num_classes else int(indices.max()) + 1
+    wrong = (indices < 0) | (indices >= classes)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(f"x has the class index {indices[at]} at {at}, expected 0 to {classes - 1}")
+    rows = np.zeros((indices.size, classes))
+    rows[np.arange(indices.size), indices] = 1
+    return rows.reshape(*shape, classes)

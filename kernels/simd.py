@@ -1,0 +1,392 @@
+"""The vector vocabulary: a vector is one cache line, 64 bytes, 16 float32 or 8 float64 lanes.
+
+Kernels are written with it as if they were scalar code. A line is one AVX-512 register, two of AVX2, four of NEON
+or SSE: LLVM splits it, so one source serves every machine, and a sum runs in the same order on all of them.
+Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many elements.
+
+    load store load_first store_first    a line at an element offset of a C-ordered array of any shape, unchecked
+    element                              one number likewise
+    splat like                           a number in every lane
+    + - * / unary-    fma maximum minimum where_positive keep_first
+    exp tanh                             accurate to 2 ulp (float32 and float64), NaN kept
+    sum_lanes max_lanes                  across a vector
+"""
+
+import math
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing import signature
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+from ._jit import JIT
+
+#: Bytes of a vector, and of the alignment and padding of every row of the network's own arrays.
+LINE = 64
+
+
+class Vector(types.Type):
+    """Numba type of a line of float32 or float64."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.lanes = LINE * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype} x {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        element = manager.lookup(fe_type.dtype).get_data_type()
+        super().__init__(manager, fe_type, ir.VectorType(element, fe_type.lanes))
+
+
+def call_llvm(builder, name, result, arguments):
+    """Call the LLVM intrinsic of that full name; the argument types are those of the values."""
+    function_type = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
+def element_pointer(context, builder, array_type, array, index_type, index):
+    """Pointer to the element at a flat offset, without bounds or wrap-around code."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [context.cast(builder, index, index_type, types.intp)])
+
+
+def splat_value(builder, scalar, vector_type):
+    """A scalar LLVM value in every lane."""
+    first = builder.insert_element(ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), None)
+    return builder.shuffle_vector(first, ir.Constant(vector_type, ir.Undefined), zeros)
+
+
+def fma_value(builder, a, b, c):
+    """A * b + c, fused where the machine can (fmuladd, since a true fma is a slow call where it can't)."""
+    return call_llvm(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, [a, b, c])
+
+
+def _suffix(vector_type):
+    width = 32 if isinstance(vector_type.element, ir.FloatType) else 64
+    return f"v{vector_type.count}f{width}"
+
+
+def _constant(vector_type, value):
+    if isinstance(vector_type.element, ir.IntType):
+        return ir.Constant(vector_type, [int(value)] * vector_type.count)
+    return ir.Constant(vector_type, [float(value)] * vector_type.count)
+
+
+def _bits_type(vector_type):
+    width = 32 if isinstance(vector_type.element, ir.FloatType) else 64
+    return ir.VectorType(ir.IntType(width), vector_type.count)
+
+
+def _first_lanes(builder, count, vector_type):
+    """Mask of the lanes below count."""
+    bits = _bits_type(vector_type)
+    lanes = ir.Constant(bits, list(range(bits.count)))
+    limit = splat_value(builder, builder.trunc(count, bits.element) if bits.element.width < 64 else count, bits)
+    return builder.icmp_signed("<", lanes, limit)
+
+
+def _vector_of(array):
+    return Vector(array.dtype)
+
+
+# ---------------------------------------------------------------------------------------------- memory
+
+
+@intrinsic
+def _load(typingctx, array, index):
+    result = _vector_of(array)
+
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        vector_type = context.get_value_type(result)
+        return builder.load(builder.bitcast(pointer, vector_type.as_pointer()), align=result.dtype.bitwidth // 8)
+
+    return result(array, index), codegen
+
+
+@intrinsic
+def _store(typingctx, array, index, vector):
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        pointer = builder.bitcast(pointer, args[2].type.as_pointer())
+        builder.store(args[2], pointer, align=vector.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector), codegen
+
+
+@intrinsic
+def _load_first(typingctx, array, index, count):
+    result = _vector_of(array)
+
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        vector_type = context.get_value_type(result)
+        pointer = builder.bitcast(pointer, vector_type.as_pointer())
+        mask = _first_lanes(builder, context.cast(builder, args[2], sig.args[2], types.int64), vector_type)
+        align = ir.Constant(ir.IntType(32), result.dtype.bitwidth // 8)
+        name = f"llvm.masked.load.{_suffix(vector_type)}.p0"
+        return call_llvm(builder, name, vector_type, [pointer, align, mask, _constant(vector_type, 0)])
+
+    return result(array, index, count), codegen
+
+
+@intrinsic
+def _store_first(typingctx, array, index, vector, count):
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        pointer = builder.bitcast(pointer, args[2].type.as_pointer())
+        mask = _first_lanes(builder, context.cast(builder, args[3], sig.args[3], types.int64), args[2].type)
+        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+        name = f"llvm.masked.store.{_suffix(args[2].type)}.p0"
+        call_llvm(builder, name, ir.VoidType(), [args[2], pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector, count), codegen
+
+
+@intrinsic
+def _element(typingctx, array, index):
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        return context.unpack_value(builder, sig.args[0].dtype, pointer)
+
+    return array.dtype(array, index), codegen
+
+
+@intrinsic
+def _splat(typingctx, array, number):
+    result = array if isinstance(array, Vector) else _vector_of(array)
+
+    def codegen(context, builder, sig, args):
+        scalar = context.cast(builder, args[1], sig.args[1], result.dtype)
+        return splat_value(builder, scalar, context.get_value_type(result))
+
+    return result(array, number), codegen
+
+
+# ---------------------------------------------------------------------------------------------- arithmetic
+
+
+def _register_operator(function, instruction):
+    @infer_global(function)
+    class Operator(AbstractTemplate):
+        def generic(self, args, kws):
+            if all(isinstance(a, Vector) for a in args) and len(set(args)) == 1:
+                return signature(args[0], *args)
+
+    def codegen(context, builder, sig, args):
+        return getattr(builder, instruction)(*args)
+
+    lower_builtin(function, *([Vector] * (1 if function is operator.neg else 2)))(codegen)
+
+
+_register_operator(operator.add, "fadd")
+_register_operator(operator.sub, "fsub")
+_register_operator(operator.mul, "fmul")
+_register_operator(operator.truediv, "fdiv")
+_register_operator(operator.neg, "fneg")
+
+
+def _elementwise(emit):
+    """Intrinsic of vectors of one type to a vector of that type from emit(builder, *values)."""
+
+    def codegen(context, builder, sig, args):
+        return emit(builder, *args)
+
+    if emit.__code__.co_argcount == 2:
+
+        def typed(typingctx, a):
+            return a(a), codegen
+    elif emit.__code__.co_argcount == 3:
+
+        def typed(typingctx, a, b):
+            return a(a, b), codegen
+    else:
+
+        def typed(typingctx, a, b, c):
+            return a(a, b, c), codegen
+
+    return intrinsic(typed)
+
+
+def _emit_maximum(builder, a, b):
+    # Ordered compare: NaN in a passes on, and it is one instruction on x86.
+    return builder.select(builder.fcmp_ordered("<", a, b), b, a)
+
+
+def _emit_minimum(builder, a, b):
+    return builder.select(builder.fcmp_ordered(">", a, b), b, a)
+
+
+def _emit_where_positive(builder, test, yes, no):
+    return builder.select(builder.fcmp_ordered(">", test, _constant(test.type, 0)), yes, no)
+
+
+@intrinsic
+def _keep_first(typingctx, vector, count, fill):
+    def codegen(context, builder, sig, args):
+        mask = _first_lanes(builder, context.cast(builder, args[1], sig.args[1], types.int64), args[0].type)
+        return builder.select(mask, args[0], args[2])
+
+    return vector(vector, count, fill), codegen
+
+
+def _reduction(combine):
+    """Intrinsic that folds the upper half onto the lower until one lane is left: the order never varies."""
+
+    @intrinsic
+    def reduce(typingctx, vector):
+        def codegen(context, builder, sig, args):
+            value, count = args[0], vector.lanes
+            while count > 1:
+                count //= 2
+                index = ir.VectorType(ir.IntType(32), count)
+                lower = builder.shuffle_vector(value, value, ir.Constant(index, list(range(count))))
+                upper = builder.shuffle_vector(value, value, ir.Constant(index, list(range(count, 2 * count))))
+                value = combine(builder, lower, upper)
+            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+        return vector.dtype(vector), codegen
+
+    return reduce
+
+
+# ---------------------------------------------------------------------------------------------- exp, tanh
+
+# exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2 + rounding; ln 2 in two parts so that n * high
+# is exact (Cody & Waite 1980, ch. 6). float32: the polynomial of Cephes expf; float64: Taylor's, whose
+# first left-out term is below 2^-57.
+_EXP = {
+    32: {
+        "log2e": 1.44269504088896341,
+        "high": 0.693359375,
+        "low": -2.12194440e-4,
+        "polynomial": [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1]
+        + [5.0000001201e-1, 1.0, 1.0],
+        "range": (-87.33654, 88.72283),
+        "magic": 1.5 * 2.0**23,
+        "mantissa": 23,
+    },
+    64: {
+        "log2e": 1.44269504088896341,
+        "high": 6.93145751953125e-1,
+        "low": 1.42860682030941723212e-6,
+        "polynomial": [1.0 / math.factorial(i) for i in range(13, -1, -1)],
+        "range": (-708.3964185322641, 709.782712893384),
+        "magic": 1.5 * 2.0**52,
+        "mantissa": 52,
+    },
+}
+
+# tanh(x) near 0, where 1 - 2 / (exp(2x) + 1) cancels: x + x z P(z) / Q(z), z = x^2 (Cephes tanhf and tanh).
+_TANH = {
+    32: (
+        [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+        [1.0],
+    ),
+    64: (
+        [-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3],
+        [1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3],
+    ),
+}
+
+
+def _horner(builder, coefficients, x):
+    value = _constant(x.type, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = fma_value(builder, value, x, _constant(x.type, coefficient))
+    return value
+
+
+def _emit_exp(builder, x):
+    bits = _bits_type(x.type)
+    table = _EXP[bits.element.width]
+    # Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the low bits.
+    magic = _constant(x.type, table["magic"])
+    shifted = fma_value(builder, x, _constant(x.type, table["log2e"]), magic)
+    n = builder.fneg(builder.fsub(shifted, magic))
+    r = fma_value(builder, n, _constant(x.type, table["high"]), x)
+    r = fma_value(builder, n, _constant(x.type, table["low"]), r)
+    value = _horner(builder, table["polynomial"], r)
+    # Times 2^n by adding n to the exponent's bits. Outside the normal range: inf, 0, and NaN for NaN.
+    exponent = builder.shl(builder.bitcast(shifted, bits), _constant(bits, table["mantissa"]))
+    value = builder.bitcast(builder.add(builder.bitcast(value, bits), exponent), x.type)
+    lowest, highest = (_constant(x.type, limit) for limit in table["range"])
+    value = builder.select(builder.fcmp_ordered("<", x, lowest), _constant(x.type, 0), value)
+    too_large = builder.fadd(x, _constant(x.type, math.inf))
+    return builder.select(builder.fcmp_unordered(">", x, highest), too_large, value)
+
+
+def _emit_tanh(builder, x):
+    numerator, denominator = _TANH[_bits_type(x.type).element.width]
+    size = call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
+    one, two = _constant(x.type, 1), _constant(x.type, 2)
+    far = builder.fsub(one, builder.fdiv(two, builder.fadd(_emit_exp(builder, builder.fadd(size, size)), one)))
+    far = call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [far, x])
+    z = builder.fmul(x, x)
+    near = builder.fmul(builder.fmul(x, z), _horner(builder, numerator, z))
+    if len(denominator) > 1:
+        near = builder.fdiv(near, _horner(builder, denominator, z))
+    near = builder.fadd(x, near)
+    return builder.select(builder.fcmp_ordered("<", size, _constant(x.type, 0.625)), near, far)
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+if JIT:
+    load, store, load_first, store_first, element = _load, _store, _load_first, _store_first, _element
+    splat = _splat
+    keep_first = _keep_first
+    maximum = _elementwise(_emit_maximum)
+    minimum = _elementwise(_emit_minimum)
+    where_positive = _elementwise(_emit_where_positive)
+    fma = _elementwise(fma_value)
+    exp = _elementwise(_emit_exp)
+    tanh = _elementwise(_emit_tanh)
+    sum_lanes = _reduction(lambda builder, a, b: builder.fadd(a, b))
+    max_lanes = _reduction(_emit_maximum)
+else:
+
+    def _lanes(array):
+        return LINE // array.dtype.itemsize
+
+    def load(array, index):
+        return array.reshape(-1)[index : index + _lanes(array)].copy()
+
+    def store(array, index, vector):
+        array.reshape(-1)[index : index + vector.size] = vector
+
+    def load_first(array, index, count):
+        vector = np.zeros(_lanes(array), array.dtype)
+        vector[:count] = array.reshape(-1)[index : index + count]
+        return vector
+
+    def store_first(array, index, vector, count):
+        array.reshape(-1)[index : index + count] = vector[:count]
+
+    def element(array, index):
+        return array.reshape(-1)[index]
+
+    def splat(like, number):
+        return np.full(_lanes(like), number, like.dtype)
+
+    def keep_first(vector, count, fill):
+        return np.where(np.arange(vector.size) < count, vector, fill)
+
+    def fma(a, b, c):
+        return a * b + c
+
+    def where_positive(test, yes, no):
+        return np.where(test > 0, yes, no)
+
+    maximum, minimum, exp, tanh = np.maximum, np.minimum, np.exp, np.tanh
+    sum_lanes, max_lanes = np.sum, np.max
