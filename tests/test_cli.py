@@ -212,6 +212,16 @@ def test_compare_hands_over_the_first_samples_split_like_keras(monkeypatch, caps
 
 
 @pytest.mark.usefixtures("small")
+def test_compare_scales_pixels_when_asked(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(reference, "import_keras", lambda: None)
+    monkeypatch.setattr(reference, "compare", lambda x, *_, **__: calls.append(x))
+    assert run("compare", "--scale") == 0
+    assert (calls[0].dtype, calls[0].max()) == (np.float32, 1)
+    assert "pixels 0..1," in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("samples", [1, 201])
 def test_compare_refuses_more_samples_than_there_are(samples, monkeypatch, capsys):
     monkeypatch.setattr(reference, "import_keras", lambda: None)

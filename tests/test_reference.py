@@ -107,6 +107,8 @@ def test_fastmlp_follows_keras_on_the_same_batches(keras):
         np.testing.assert_allclose(result.keras.history[name], result.fastmlp.history[name], atol=1e-5)
     assert len(result.weight_differences) == 3
     assert max(result.weight_differences) < 1e-5
+    assert len(result.rounding) == 3
+    assert 0 < max(result.rounding) < 1e-5
     assert result.keras.history["loss"][2] < result.keras.history["loss"][0]
 
 
@@ -121,10 +123,17 @@ def test_comparison_reports_epochs_and_times(keras):
         f"{result.fastmlp.history['loss'][0]:.4f}",
     ]
     text = "\n".join(lines)
+    assert f"in float64 by up to {result.rounding[-1]:.1e}" in text
     assert f"Keras {keras.__version__} ({keras.backend.backend()})" in text
     assert f"fastmlp {fastmlp.__version__}" in text
     assert f"A steady epoch takes Keras {result.ratio:.2f} times as long as fastmlp." in text
     assert max(map(len, lines)) <= 80
+
+
+def test_comparison_leaves_the_float_type_as_it_was(keras):
+    x, y = small_data()
+    reference.compare(x, y, (x, y), build=small_net, epochs=1, report=lambda line: None)
+    assert fastmlp.config.floatx() == "float32"
 
 
 def test_one_epoch_has_no_steady_time(keras):
