@@ -432,11 +432,13 @@ class Sequential:
         count = max(len(data.labels), len(data.targets))
         size = threads.team_size(2.0 * layout.weights * count)
         scratch = plans.scratch(layout, min(count, _ROWS_PER_THREAD * size), size)
-        results = np.empty(count), np.empty((count, len(plan.metrics)))
+        losses, metrics = np.empty(count), np.empty((count, len(plan.metrics)))
+        out = np.empty((0, layout.outputs), self.dtype)
         threads.run(
-            kernels.evaluate, size, scratch.sync, plan, self._theta, data, np.arange(count), scratch, *results
-        )
-        return [results[0].mean(), *results[1].mean(axis=0)]
+            kernels.infer, size, scratch.sync,
+            plan, self._theta, data, np.arange(count), scratch, losses, metrics, out,
+        )  # fmt: skip
+        return [losses.mean(), *metrics.mean(axis=0)]
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> np.ndarray:
         """Output of the last layer for every sample.
@@ -461,7 +463,10 @@ class Sequential:
         plan = plans.plan(layout, "mean_squared_error", (), "sgd")
         out = np.empty((count, layout.outputs), self.dtype)
         data = plans.data(layout, rows, None, None)
-        threads.run(kernels.predict, size, scratch.sync, plan, self._theta, data, np.arange(count), scratch, out)
+        threads.run(
+            kernels.infer, size, scratch.sync,
+            plan, self._theta, data, np.arange(count), scratch, np.empty(0), np.empty((0, 0)), out,
+        )  # fmt: skip
         return out
 
     def __call__(self, x: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ training keeps no z. Softmax mixes the units of a row and has its own two kernel
 
 import numpy as np
 
-from ._jit import kernel, out_of_line
+from ._jit import kernel, out_of_line, part
 from .simd import (
     exp,
     fma,
@@ -34,7 +34,7 @@ WITHOUT_GRADIENT = (STEP,)
 # ------------------------------------------------------------------ step: 1 where z > 0, else 0
 
 
-@kernel
+@part
 def step_value(z):
     return where_positive(z, splat(z, 1), splat(z, 0))
 
@@ -42,13 +42,13 @@ def step_value(z):
 # ------------------------------------------------------------------ sigmoid: 1 / (1 + exp(-z))
 
 
-@kernel
+@part
 def sigmoid_value(z):
     one = splat(z, 1)
     return one / (one + exp(-z))
 
 
-@kernel
+@part
 def sigmoid_slope(a):
     return a * (splat(a, 1) - a)
 
@@ -56,12 +56,12 @@ def sigmoid_slope(a):
 # ------------------------------------------------------------------ tanh
 
 
-@kernel
+@part
 def tanh_value(z):
     return tanh_lanes(z)
 
 
-@kernel
+@part
 def tanh_slope(a):
     return fma(-a, a, splat(a, 1))
 
@@ -69,12 +69,12 @@ def tanh_slope(a):
 # ------------------------------------------------------------------ relu: max(z, 0); its slope at 0 is 0
 
 
-@kernel
+@part
 def relu_value(z):
     return maximum(z, splat(z, 0))
 
 
-@kernel
+@part
 def relu_slope(a):
     return where_positive(a, splat(a, 1), splat(a, 0))
 
@@ -120,7 +120,7 @@ def softmax_row_backward(a, a_at, delta, delta_at, units):
 # ------------------------------------------------------------------ dispatch
 
 
-@kernel
+@part
 def value(code, z):
     """Activation of a vector."""
     if code == SIGMOID:
@@ -134,7 +134,7 @@ def value(code, z):
     return z
 
 
-@kernel
+@part
 def slope(code, a):
     """Derivative by z, as a function of the activation a."""
     if code == SIGMOID:

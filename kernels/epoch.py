@@ -1,4 +1,4 @@
-"""One crossing from Python each: train, evaluate and predict over many batches.
+"""One crossing from Python each: training, and everything else, over many batches.
 
 Every member of a team (see team.py) calls the same function with its rank. Denormals are flushed on each of its
 threads for the length of the call, and its floating-point state is put back after it.
@@ -30,37 +30,28 @@ def train(plan, theta, slots, hyper, data, order, batch_size, first, last, scrat
 
 
 @kernel
-def evaluate(plan, theta, data, order, scratch, losses, metrics, rank, size):
-    """Loss and metrics of every sample.
+def infer(plan, theta, data, order, scratch, losses, metrics, out, rank, size):
+    """Run the network on every sample, for its losses and metrics or for its output.
 
-    order     (n,) int64: which samples
-    losses    (n,) float64, written
-    metrics   (n, metrics) float64, written
+    order          (n,) int64: which samples
+    losses         (n,) float64, written; or (0,) where nothing is scored
+    metrics        (n, metrics) float64, written with the losses
+    out            (n, units of the last layer), written; or (0, units) where it is not wanted
     """
     before = flush_denormals()
     panel = scratch.panels[rank]
+    layers = plan.activation.size
+    units, row = plan.units[layers], plan.row[layers]
     # A member keeps to its own rows of scratch in every batch, so nobody waits.
     first, last = share(scratch.capacity, ROW_BLOCK, rank, size)
     for start in range(0, order.size, scratch.capacity):
         end = min(last, order.size - start)
         forward(plan, theta, data, order, start, scratch, panel, first, end)
-        score(plan, data, order, start, scratch, theta.dtype.type(0), losses, metrics, start, first, end)
-    restore_denormals(before)
-
-
-@kernel
-def predict(plan, theta, data, order, scratch, out, rank, size):
-    """Output of the network for every sample: out (n, units of the last layer), written."""
-    before = flush_denormals()
-    panel = scratch.panels[rank]
-    layers = plan.activation.size
-    units, row = plan.units[layers], plan.row[layers]
-    first, last = share(scratch.capacity, ROW_BLOCK, rank, size)
-    for start in range(0, order.size, scratch.capacity):
-        end = min(last, order.size - start)
-        forward(plan, theta, data, order, start, scratch, panel, first, end)
-        for i in range(first, end):
-            at = plan.offset[layers] * scratch.capacity + i * row
-            for j in range(units):
-                out[start + i, j] = element(scratch.acts, at + j)
+        if losses.size > 0:
+            score(plan, data, order, start, scratch, theta.dtype.type(0), losses, metrics, start, first, end)
+        if out.size > 0:
+            for i in range(first, end):
+                at = plan.offset[layers] * scratch.capacity + i * row
+                for j in range(units):
+                    out[start + i, j] = element(scratch.acts, at + j)
     restore_denormals(before)

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ._jit import kernel, out_of_line
+from ._jit import kernel, out_of_line, part
 from .simd import element
 
 #: The loss of code i is NAMES[i].
@@ -30,7 +30,7 @@ EPSILON = 1e-7
 # ------------------------------------------------------------------ mean squared error
 
 
-@kernel
+@part
 def mean_squared_error_row(a, at, targets, row, units, scale, delta):
     """L = 1/m sum_j (a_j - y_j)^2; dL/da_j = 2/m (a_j - y_j)."""
     total = 0.0
@@ -45,7 +45,7 @@ def mean_squared_error_row(a, at, targets, row, units, scale, delta):
 # ------------------------------------------------------------------ binary crossentropy
 
 
-@kernel
+@part
 def binary_crossentropy_row(a, at, targets, row, units, scale, delta, joint):
     """L = -1/m sum_j [y_j log p_j + (1 - y_j) log(1 - p_j)]; dL/dz_j = (p_j - y_j) / m for p = sigmoid(z)."""
     low, high, one = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(1)
@@ -68,7 +68,7 @@ def binary_crossentropy_row(a, at, targets, row, units, scale, delta, joint):
 # ------------------------------------------------------------------ categorical crossentropy
 
 
-@kernel
+@part
 def categorical_crossentropy_row(a, at, targets, row, units, scale, delta, joint):
     """L = -sum_j y_j log q_j with q = p / sum p; for p = softmax(z): dL/dz_j = p_j sum_k y_k - y_j."""
     low, high, zero = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(0)
@@ -95,7 +95,7 @@ def categorical_crossentropy_row(a, at, targets, row, units, scale, delta, joint
 # ------------------------------------------------------------------ sparse categorical crossentropy
 
 
-@kernel
+@part
 def sparse_categorical_crossentropy_row(a, at, label, units, scale, delta, joint):
     """The same for a class index: L = -log q_label; for p = softmax(z): dL/dz_j = p_j - [j = label]."""
     low, high, zero = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(0)

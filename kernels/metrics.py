@@ -4,7 +4,7 @@ To add one: its section with a `<name>_row` kernel, its name in NAMES, a line in
 tests/reference.py.
 """
 
-from ._jit import kernel, out_of_line
+from ._jit import kernel, out_of_line, part
 from .simd import element
 
 #: The metric of code i is NAMES[i].
@@ -14,7 +14,7 @@ BINARY_ACCURACY, CATEGORICAL_ACCURACY, MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR =
 # ------------------------------------------------------------------ accuracy
 
 
-@kernel
+@part
 def binary_accuracy_row(a, at, targets, row, units):
     """Share of the units whose target equals (a > 0.5)."""
     right = 0
@@ -24,7 +24,7 @@ def binary_accuracy_row(a, at, targets, row, units):
     return right / units
 
 
-@kernel
+@part
 def categorical_accuracy_row(a, at, label, units):
     """1 if the first maximum is at the label, else 0."""
     best, top = 0, element(a, at)
@@ -38,7 +38,7 @@ def categorical_accuracy_row(a, at, label, units):
 # ------------------------------------------------------------------ mean squared and absolute error
 
 
-@kernel
+@part
 def mean_squared_error_row(a, at, targets, row, units):
     """1/m sum_j (a_j - y_j)^2."""
     total = 0.0
@@ -48,7 +48,7 @@ def mean_squared_error_row(a, at, targets, row, units):
     return total / units
 
 
-@kernel
+@part
 def mean_absolute_error_row(a, at, targets, row, units):
     """1/m sum_j |a_j - y_j|."""
     total = 0.0

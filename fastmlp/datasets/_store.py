@@ -1,0 +1,91 @@
+"""Where data sets lie on disk, and how their files are read and written. Never with pickle."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: The arrays of a data set in the order in which they are stored and hashed, with MNIST's shapes.
+SHAPES = {
+    "x_train": (60000, 28, 28),
+    "y_train": (60000,),
+    "x_test": (10000, 28, 28),
+    "y_test": (10000,),
+}
+
+#: Arrays by name. Any, because np.savez(file, **arrays) takes no dict of ndarray in NumPy's own stubs.
+Arrays = dict[str, Any]
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def cache_folder() -> Path:
+    """Folder of the data sets: under $FASTMLP_CACHE_DIR or the user's cache."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("FASTMLP_CACHE_DIR") or user_cache_dir("fastmlp", False)) / "datasets"
+
+
+def read(path: Path) -> Arrays:
+    """The four arrays of an npz file: uint8 and of MNIST's shapes.
+
+    Args:
+        path: File to read; a file that is not an archive of plain arrays is refused, never unpickled.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not what it should be. The archive's own CRC-32 finds altered bytes.
+    """
+    try:
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in SHAPES}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # A damaged byte can surface anywhere between zipfile, zlib and NumPy's header: all mean the same.
+        raise ValueError(f"it cannot be read as an npz file ({type(error).__name__}: {error})") from error
+    for name, shape in SHAPES.items():
+        found = arrays[name]
+        if found.dtype != np.uint8 or found.shape != shape:
+            raise ValueError(f"{name} should be uint8 {shape}, but is {found.dtype} {found.shape}")
+    return arrays
+
+
+def write(path: Path, arrays: Arrays) -> None:
+    """Write an npz file so that no one ever sees half of it.
+
+    Args:
+        path: File to write; its folder is made.
+        arrays: Arrays by name.
+
+    Raises:
+        OSError: If the folder or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            # Not compressed: 55 MB instead of 17, but written in 0.2 s instead of 1.4 s and read five times
+            # as fast.
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 of names, dtypes, shapes and values: of the data, however a file has packed it."""
+    result = hashlib.sha256()
+    for name in SHAPES:
+        array = np.ascontiguousarray(arrays[name])
+        result.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        result.update(array.data)
+    return result.hexdigest()
+
+
+def split(arrays: Arrays) -> tuple[Split, Split]:
+    """The arrays as Keras hands them out: (x_train, y_train), (x_test, y_test)."""
+    return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])

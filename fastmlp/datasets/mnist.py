@@ -1,0 +1,96 @@
+"""MNIST: 70,000 grey images of handwritten digits (LeCun, Cortes & Burges)."""
+
+import os
+import warnings
+from pathlib import Path
+
+from fastmlp.datasets import _store
+
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+
+#: SHA-256 of the file behind URL: what pooch lets through.
+_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+
+#: _store.digest() of the data: what load_data() lets through, whatever tool packed the file.
+_DATA_SHA256 = "e5ea4841dd6fde90b155843179ce5756a4864227194eec7fb09d7cfc4cf702a5"
+
+
+def load_data(path: str = "mnist.npz") -> tuple[_store.Split, _store.Split]:
+    """MNIST from a file on this machine, or downloaded once.
+
+    Looks, in this order, for
+
+    - `$FASTMLP_DATA_DIR/<path>`
+    - `datasets/<path>` in `$FASTMLP_CACHE_DIR` or fastmlp's folder in the user's cache
+    - `datasets/mnist.npz` in `$KERAS_HOME` or `~/.keras`, where Keras keeps it
+
+    and then downloads Keras's file (11 MB) to the second. The arrays themselves are checked with SHA-256,
+    so any npz file of the same data will do; one that is damaged or holds other data is passed over with
+    a warning.
+
+    Args:
+        path: Name of the file in `$FASTMLP_DATA_DIR` and in fastmlp's cache; a full path is taken as it is.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images (60000, 28, 28) and (10000, 28, 28), 0 the background
+        and 255 the ink; labels (60000,) and (10000,), 0 to 9. All are uint8 and belong to the caller.
+
+    Raises:
+        FileNotFoundError: If no place has the data and the download fails; names the places and what to do.
+
+    Source: Keras's `keras.datasets.mnist.load_data`, with the same file and arrays. Data under CC BY-SA 3.0.
+
+    Example:
+        >>> from fastmlp.datasets import mnist
+        >>> (x_train, y_train), (x_test, y_test) = mnist.load_data()  # doctest: +SKIP
+        >>> x_train.shape, x_train.dtype  # doctest: +SKIP
+        ((60000, 28, 28), dtype('uint8'))
+    """
+    places = _places(path)
+    for place in places:
+        try:
+            return _store.split(_read(place))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            warnings.warn(f"{place} is not MNIST, so it is passed over: {error}", stacklevel=2)
+    target = _store.cache_folder() / path
+    try:
+        _download(target)
+        return _store.split(_read(target))
+    except (OSError, ValueError) as error:
+        looked_at = "".join(f"\n  {place}" for place in places)
+        raise FileNotFoundError(
+            f"MNIST is in none of the places looked at, and downloading it failed.{looked_at}\n"
+            f"The download: {error}\n"
+            f"Either copy {URL} from a machine with a network to one of these places, "
+            "or name the folder that holds it in FASTMLP_DATA_DIR, "
+            "or use fastmlp.datasets.printed_digits.load_data(): the same shapes, made without a network."
+        ) from error
+
+
+def _places(path: str) -> list[Path]:
+    """Every file that may be MNIST, in the order of load_data."""
+    places = []
+    if data_dir := os.environ.get("FASTMLP_DATA_DIR"):
+        places.append(Path(data_dir) / path)
+    places.append(_store.cache_folder() / path)
+    keras_home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    places.append(Path(keras_home) / "datasets" / "mnist.npz")
+    return list(dict.fromkeys(places))  # a full path is the same place twice
+
+
+def _read(path: Path) -> _store.Arrays:
+    """The arrays of path; FileNotFoundError if there is no such file, ValueError if it is not MNIST."""
+    arrays = _store.read(path)
+    found = _store.digest(arrays)
+    if found != _DATA_SHA256:
+        raise ValueError(f"the arrays' SHA-256 is {found}, but MNIST's is {_DATA_SHA256}")
+    return arrays
+
+
+def _download(target: Path) -> None:
+    """Fetch Keras's file; pooch loads into a temporary file and moves it only if its hash is right."""
+    import pooch  # takes a tenth of a second, which only a download is worth
+
+    pooch.retrieve(URL, _FILE_SHA256, fname=target.name, path=target.parent, progressbar=True)
