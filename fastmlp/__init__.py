@@ -1,14 +1,14 @@
 """fastmlp: multilayer perceptrons at the speed of the CPU, behind the Keras API.
 
-    >>> import fastmlp
-    >>> from fastmlp.layers import Dense, Flatten, InputLayer
-    >>> model = fastmlp.models.Sequential()
-    >>> model.add(InputLayer(shape=(28, 28)))
-    >>> model.add(Flatten())
-    >>> model.add(Dense(10, activation="softmax"))
-    >>> model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    >>> model.count_params()
-    7850
+>>> import fastmlp
+>>> from fastmlp.layers import Dense, Flatten, InputLayer
+>>> model = fastmlp.models.Sequential()
+>>> model.add(InputLayer(shape=(28, 28)))
+>>> model.add(Flatten())
+>>> model.add(Dense(10, activation="softmax"))
+>>> model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+>>> model.count_params()
+7850
 """
 
 from . import activations, callbacks, config, datasets, initializers, layers, losses, metrics, models, optimizers, utils

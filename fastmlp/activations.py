@@ -1,8 +1,8 @@
 """Activation functions of arrays, by the kernels that the layers use.
 
-    >>> from fastmlp.activations import relu
-    >>> relu([-1.0, 2.0])
-    array([0., 2.], dtype=float32)
+>>> from fastmlp.activations import relu
+>>> relu([-1.0, 2.0])
+array([0., 2.], dtype=float32)
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ NAMES = _kernels.NAMES
 
 def _floats(x: Any) -> np.ndarray:
     array = np.asarray(x)
-    return np.array(array, np.float64 if array.dtype == np.float64 and isinstance(x, np.ndarray) else np.float32, order="C")
+    return np.array(
+        array, np.float64 if array.dtype == np.float64 and isinstance(x, np.ndarray) else np.float32, order="C"
+    )
 
 
 def linear(x: Any) -> np.ndarray:

@@ -55,6 +55,26 @@ def _array(name: str, values: Any) -> np.ndarray:
     return array
 
 
+class _Alias:
+    """Memory of an array, without its read-only flag, for NumPy to make an array of."""
+
+    def __init__(self, array: np.ndarray):
+        self._owner = array
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def _for_kernels(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """C-ordered and aligned, in that dtype; a copy only where it must be.
+
+    A read-only array (of JAX, np.memmap, a pandas column) comes back as an alias that says it is writable: to Numba
+    the flag is a part of the type, and all kernels would be compiled again for it. They never write to data.
+    """
+    array = np.require(array, dtype, ["C", "A"])
+    return array if array.flags.writeable else np.asarray(_Alias(array))
+
+
 def finite(name: str, array: np.ndarray) -> None:
     """ValueError that names the first row with NaN or infinity."""
     if array.dtype.kind != "f" or not array.size:
@@ -96,9 +116,7 @@ def samples(x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") ->
         )
     if len(array) == 0:
         raise ValueError(f"{name} is empty: expected at least one sample of shape {shape}")
-    if array.dtype != np.uint8:
-        array = array.astype(dtype, copy=False)
-    array = np.ascontiguousarray(array).reshape(len(array), -1)
+    array = _for_kernels(array, np.uint8 if array.dtype == np.uint8 else dtype).reshape(len(array), -1)
     finite(name, array)
     return array
 
@@ -150,7 +168,7 @@ def targets(y: Any, units: int, dtype: np.dtype, loss: str, name: str = "y") -> 
             f"{name} has shape {array.shape} but {loss} compares it with the last layer's {units} "
             f"unit{'s' * (units != 1)}: expected (samples, {units})" + (" or (samples,)" if units == 1 else "")
         )
-    array = np.ascontiguousarray(array, dtype)
+    array = _for_kernels(array, dtype)
     finite(name, array)
     return array
 

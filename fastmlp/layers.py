@@ -100,7 +100,7 @@ class InputLayer(Layer):
         super().__init__(name=name, input_shape=given)
 
 
-def Input(shape: Any, *, name: str | None = None) -> InputLayer:  # noqa: N802 - Keras's word
+def Input(shape: Any, *, name: str | None = None) -> InputLayer:
     """The same as InputLayer(shape), under Keras's other name."""
     return InputLayer(shape, name=name)
 
@@ -122,7 +122,8 @@ class Dense(Layer):
         units: Number of units.
         activation: Name or function of fastmlp.activations; None is linear.
         use_bias: Whether there is b.
-        kernel_initializer: Start of w, shape (inputs, units). "glorot_uniform" keeps the variance of signals and gradients.
+        kernel_initializer: Start of w, shape (inputs, units). "glorot_uniform" keeps the variance of signals and
+            gradients from layer to layer.
         bias_initializer: Start of b, shape (units,).
         input_shape: Shape of a sample if this is the first layer.
         input_dim: The same for flat samples.

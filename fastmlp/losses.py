@@ -1,8 +1,8 @@
 """Losses: what fit makes small. Each is a description; calling it computes the mean loss of arrays.
 
-    >>> from fastmlp.losses import MeanSquaredError
-    >>> MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
-    2.0
+>>> from fastmlp.losses import MeanSquaredError
+>>> MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
+2.0
 """
 
 from __future__ import annotations

@@ -129,8 +129,8 @@ class Sequential:
         shapes = _shapes(self._layers, shape)
         made = plans.layout(math.prod(shape), self._dense, self.dtype)
         theta = aligned_zeros(made.size, self.dtype)
-        for i, layer in enumerate(self._dense):
-            layer.attach(*made.views(theta, i))
+        for i, dense in enumerate(self._dense):
+            dense.attach(*made.views(theta, i))
         for layer, before, after in zip(self._layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
         self._layout, self._theta, self._shape = made, theta, shape
@@ -245,9 +245,11 @@ class Sequential:
     def _pair(self, x: Any, y: Any, loss: losses.Loss, x_name: str = "x", y_name: str = "y") -> _Samples:
         """Samples and targets, checked."""
         rows, shape = self._samples(x, x_name)
-        labels, values = self._targets(y, loss, y_name)
-        checks.same_length(rows, labels if values is None else values, x_name, y_name)
-        return _Samples(rows, labels, values, shape)
+        pair = _Samples(rows, *self._targets(y, loss, y_name), shape)
+        for targets in (pair.labels, pair.targets):
+            if targets is not None:
+                checks.same_length(rows, targets, x_name, y_name)
+        return pair
 
     # ------------------------------------------------------------------ fit
 

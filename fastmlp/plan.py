@@ -95,7 +95,9 @@ def slots(layout: Layout, optimizer: str) -> np.ndarray:
     return aligned_zeros(optimizers.SLOTS[optimizers.NAMES.index(optimizer)] * layout.size, layout.dtype)
 
 
-def scratch(layout: Layout, capacity: int, threads: int, metric_count: int = 0, optimizer: str | None = None) -> Scratch:
+def scratch(
+    layout: Layout, capacity: int, threads: int, metric_count: int = 0, optimizer: str | None = None
+) -> Scratch:
     """Buffers for batches of up to `capacity` rows; without an optimizer nothing is trained."""
     row = layout.tables["row"]
     rows = int(row.sum()) * capacity
@@ -117,20 +119,20 @@ def data(
     layout: Layout, x: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, compress: bool = False
 ) -> Data:
     """Samples (n, k) and their targets for the kernels; with `compress`, mostly zero rows are compressed."""
-    starts, index, value = np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, x.dtype)
+    starts, column, value = np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, x.dtype)
     if compress and x.shape[1] <= 1 << 16:
         counts = np.empty(len(x), np.int64)
         sparse_input.count_nonzero(x, counts)
         total = int(counts.sum())
         if total < SPARSE_BELOW * x.size:
             starts = np.concatenate([[0], np.cumsum(counts)])
-            index, value = np.empty(total, np.uint16), np.empty(total, x.dtype)
-            sparse_input.compress(x, starts, index, value)
+            column, value = np.empty(total, np.uint16), np.empty(total, x.dtype)
+            sparse_input.compress(x, starts, column, value)
             x = x[:0]
     return Data(
         x=x,
         starts=starts,
-        index=index,
+        column=column,
         value=value,
         labels=np.zeros(0, np.int32) if labels is None else labels,
         targets=np.zeros((0, layout.outputs), layout.dtype) if targets is None else targets,

@@ -124,12 +124,12 @@ def run(kernel: Any, size: int, sync: np.ndarray, *arguments: Any) -> None:
         waiting = size - 1
         while waiting:
             try:
-                error = done.get()
+                failure = done.get()
                 waiting -= 1
             except KeyboardInterrupt as interrupt:  # the others still write: wait for them first
-                error = interrupt
-            if error is not None:
-                errors.append(error)
+                failure = interrupt
+            if failure is not None:
+                errors.append(failure)
         if errors:
             sync[:] = 0
             raise errors[0]

@@ -33,7 +33,7 @@ def dense_forward(plan, layer, theta, data, order, start, scratch, panel, first,
     out = plan.offset[layer + 1] * capacity + first * row
     if layer == 0 and data.starts.size > 0:
         for i in range(first, last):
-            sparse_forward(acts, out + (i - first) * row, data.starts, data.index, data.value, order[start + i],
+            sparse_forward(acts, out + (i - first) * row, data.starts, data.column, data.value, order[start + i],
                            theta, plan.weights[0], row, plan.bias[0], units)  # fmt: skip
     else:
         if layer == 0:
@@ -71,7 +71,7 @@ def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target
     at = plan.weights[layer]
     if layer == 0 and data.starts.size > 0:
         for i in range(rows):
-            sparse_gradient(target, at, row, data.starts, data.index, data.value, order[start + i],
+            sparse_gradient(target, at, row, data.starts, data.column, data.value, order[start + i],
                             delta, delta_at + i * row, first, last)  # fmt: skip
     else:
         product_gradient(target, at + first, row, acts, plan.offset[layer] * capacity, below,

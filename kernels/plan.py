@@ -48,15 +48,15 @@ class Plan(NamedTuple):
 class Data(NamedTuple):
     """Samples as the kernels read them.
 
-    x                     (n, k) dense rows, uint8 or theta's dtype; (0, k) where the compressed rows are used
-    starts, index, value  the rows compressed (see sparse_input.py); starts is (0,) where the dense rows are used
-    labels                (n,) class indices, or (0,)
-    targets               (n, m) values, or (0, m)
+    x                      (n, k) dense rows, uint8 or theta's dtype; (0, k) where the compressed rows are used
+    starts, column, value  the rows compressed (see sparse_input.py); starts is (0,) where the dense rows are used
+    labels                 (n,) class indices, or (0,)
+    targets                (n, m) values, or (0, m)
     """
 
     x: np.ndarray
     starts: np.ndarray
-    index: np.ndarray
+    column: np.ndarray
     value: np.ndarray
     labels: np.ndarray
     targets: np.ndarray

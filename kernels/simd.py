@@ -202,20 +202,12 @@ def _elementwise(emit):
     def codegen(context, builder, sig, args):
         return emit(builder, *args)
 
-    if emit.__code__.co_argcount == 2:
-
-        def typed(typingctx, a):
-            return a(a), codegen
-    elif emit.__code__.co_argcount == 3:
-
-        def typed(typingctx, a, b):
-            return a(a, b), codegen
-    else:
-
-        def typed(typingctx, a, b, c):
-            return a(a, b, c), codegen
-
-    return intrinsic(typed)
+    typed = {
+        2: lambda typingctx, a: (a(a), codegen),
+        3: lambda typingctx, a, b: (a(a, b), codegen),
+        4: lambda typingctx, a, b, c: (a(a, b, c), codegen),
+    }
+    return intrinsic(typed[emit.__code__.co_argcount])
 
 
 def _emit_maximum(builder, a, b):
@@ -265,13 +257,15 @@ def _reduction(combine):
 # exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2 + rounding; ln 2 in two parts so that n * high
 # is exact (Cody & Waite 1980, ch. 6). float32: the polynomial of Cephes expf; float64: Taylor's, whose
 # first left-out term is below 2^-57.
-_EXP = {
+_EXP: dict[int, dict] = {
     32: {
         "log2e": 1.44269504088896341,
         "high": 0.693359375,
         "low": -2.12194440e-4,
-        "polynomial": [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1]
-        + [5.0000001201e-1, 1.0, 1.0],
+        "polynomial": [
+            *(1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1),
+            *(1.0, 1.0),
+        ],
         "range": (-87.33654, 88.72283),
         "magic": 1.5 * 2.0**23,
         "mantissa": 23,

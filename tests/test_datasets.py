@@ -57,9 +57,7 @@ def few(monkeypatch):
     shapes = {"x_train": (40, 28, 28), "y_train": (40,), "x_test": (20, 28, 28), "y_test": (20,)}
     monkeypatch.setattr(_store, "SHAPES", shapes)
     drawn, generate = [], printed_digits._generate
-    monkeypatch.setattr(
-        printed_digits, "_generate", lambda seed, *n: drawn.append(seed) or generate(seed, *n)
-    )
+    monkeypatch.setattr(printed_digits, "_generate", lambda seed, *n: drawn.append(seed) or generate(seed, *n))
     return drawn
 
 
@@ -256,9 +254,7 @@ def test_without_a_network_the_error_says_what_can_be_done(places, no_network):
 
 
 def test_importing_the_data_sets_loads_neither_pooch_nor_pyplot():
-    code = (
-        "import sys, fastmlp.datasets; print([m for m in ('pooch', 'matplotlib.pyplot') if m in sys.modules])"
-    )
+    code = "import sys, fastmlp.datasets; print([m for m in ('pooch', 'matplotlib.pyplot') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -347,9 +343,7 @@ def test_an_interrupted_write_leaves_nothing(places, monkeypatch):
     assert list(places[1].iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("seed", "error"), [(-1, ValueError), (1.5, TypeError), ("1", TypeError), (None, TypeError)]
-)
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.5, TypeError), ("1", TypeError), (None, TypeError)])
 def test_a_seed_is_a_whole_number_from_0(seed, error):
     with pytest.raises(error, match="seed should be"):
         printed_digits.load_data(seed)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import reference
 
 import fastmlp
-import reference
 from fastmlp import activations, losses, metrics, optimizers, utils
 
 

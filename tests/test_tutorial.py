@@ -42,7 +42,7 @@ def test_tutorial_runs_with_its_imports_changed(monkeypatch, capsys):
     model.compile(loss="sparse_categorical_crossentropy", optimizer="SGD", metrics=["accuracy"])
     history = model.fit(X_train, y_train, epochs=20, validation_split=0.2)
 
-    loss, accuracy = model.evaluate(X_test, y_test)
+    _loss, accuracy = model.evaluate(X_test, y_test)
     predicted = np.argmax(model.predict(X_test), axis=1)
     # ---- its end
 
