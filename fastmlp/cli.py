@@ -307,14 +307,10 @@ def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
     place = here.place(accuracy) if epochs == here.epochs else None
     if place is None:
         verdict = f"The reference does not apply: it took {here.epochs} epochs, this run {epochs}."
-    elif place == "within":
-        verdict = "This run lies within the spread of Keras."
     else:
-        # An equally good run is the lowest or the highest of all n + 1 with probability 2 / (n + 1).
-        n = len(here.seeds)
+        low, high = here.span
         verdict = (
-            f"This run lies {place} the spread of Keras. "
-            f"By chance alone {2 / (n + 1):.0%} of equally good runs lie outside a spread of {n}."
+            f"This run lies {place} {low:.4f}..{high:.4f}, where a further run of Keras would lie 19 times out of 20."
         )
     print(verdict)
     return {"applies": place is not None, "place": place, "verdict": verdict, "reference": here.as_dict()}

@@ -49,18 +49,23 @@ def test_recorded_statistics():
     assert runs.std == pytest.approx(np.std(runs.accuracies, ddof=1))
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "place"),
-    [(0.79, "below"), (0.8, "within"), (0.85, "within"), (0.9, "within"), (0.91, "above")],
-)
-def test_place_in_the_spread(accuracy, place):
-    assert recorded([0.8, 0.9, 0.85]).place(accuracy) == place
+TEN = [0.80, 0.90, 0.85, 0.84, 0.86, 0.83, 0.87, 0.82, 0.88, 0.85]
 
 
-def test_a_float32_equal_to_the_highest_lies_within():
-    highest = float(np.float32(0.8001))
-    assert highest > 0.8001
-    assert recorded([0.7, 0.8001]).place(highest) == "within"
+def test_span_holds_a_further_run_19_times_out_of_20():
+    runs = recorded(TEN)
+    # 2.262: the t distribution's 0.975 quantile for nine degrees of freedom, from a table
+    width = 2.262 * runs.std * np.sqrt(1.1)
+    assert runs.span == pytest.approx((0.85 - width, 0.85 + width), abs=3e-4)
+    rng = np.random.default_rng(0)
+    draws = rng.standard_normal((4000, 11))
+    inside = [recorded(list(row[:10])).place(row[10]) == "within" for row in draws]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.012)
+
+
+@pytest.mark.parametrize(("accuracy", "place"), [(0.77, "below"), (0.80, "within"), (0.90, "within"), (0.93, "above")])
+def test_place_in_the_span(accuracy, place):
+    assert recorded(TEN).place(accuracy) == place
 
 
 def test_recorded_survives_json():
