@@ -89,9 +89,7 @@ class Network:
         metrics = np.full((len(losses), len(self.metrics)), np.nan)
         out = np.full((n if wanted else 0, self.layout.outputs), np.nan, self.theta.dtype)
         scratch = self.scratch(capacity, team, train=False)
-        threads.run(
-            epoch.infer, team, scratch.sync, self.plan, self.theta, data, order, scratch, losses, metrics, out
-        )
+        threads.run(epoch.infer, team, scratch.sync, self.plan, self.theta, data, order, scratch, losses, metrics, out)
         return losses, metrics, out
 
 

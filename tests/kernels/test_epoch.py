@@ -10,7 +10,9 @@ MULTI = dict(metrics=("categorical_accuracy", "mean_squared_error"), loss="categ
 UNITS, ACTIVATIONS = (17, 16, 33, 3), ("relu", "tanh", "softmax")
 
 KINDS = [("float", False), ("float", True), ("uint8", False), ("uint8", True)]
-kinds = pytest.mark.parametrize(("kind", "compress"), KINDS, ids=lambda v: {True: "compressed", False: "dense"}.get(v, v))
+kinds = pytest.mark.parametrize(
+    ("kind", "compress"), KINDS, ids=lambda v: {True: "compressed", False: "dense"}.get(v, v)
+)
 
 
 def classifier(optimizer="sgd", **options):
@@ -59,10 +61,10 @@ def test_ten_steps_equal_the_twin(optimizer, dtype, kind, compress):
 @pytest.mark.parametrize("loss", ["mean_squared_error", "binary_crossentropy", "sparse_categorical_crossentropy"])
 def test_ten_steps_with_the_other_losses_equal_the_twin(loss, dtype):
     last = {"mean_squared_error": "linear", "binary_crossentropy": "sigmoid"}.get(loss, "softmax")
-    metrics = {"sparse_categorical_crossentropy": ("categorical_accuracy",), "binary_crossentropy": ("binary_accuracy",)}
+    metric = {"linear": "mean_absolute_error", "sigmoid": "binary_accuracy", "softmax": "categorical_accuracy"}[last]
     for use_bias in (True, False):
         net = network((7, 17, 3), ("sigmoid", last), loss=loss, learning_rate=0.1, dtype=dtype, use_bias=use_bias,
-                      metrics=metrics.get(loss, ("mean_absolute_error",)))  # fmt: skip
+                      metrics=(metric,))  # fmt: skip
         start = [(w.copy(), b.copy()) for w, b in net.weights]
         x, y, data = samples(net, 38)
         order = np.arange(38)

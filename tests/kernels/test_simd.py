@@ -6,9 +6,22 @@ from support import DTYPES, compiled_only, lanes, small_kernel, some
 from tolerance import assert_close, ulps
 
 from fastmlp.kernels import simd
-from fastmlp.kernels.simd import element, fma, keep_first, load, load_first, max_lanes, maximum, minimum, splat, store
+from fastmlp.kernels.simd import (
+    element,
+    fma,
+    keep_first,
+    load,
+    load_first,
+    max_lanes,
+    maximum,
+    minimum,
+    splat,
+    store,
+    store_first,
+    sum_lanes,
+    where_positive,
+)
 from fastmlp.kernels.simd import exp as exp_lanes
-from fastmlp.kernels.simd import store_first, sum_lanes, where_positive
 from fastmlp.kernels.simd import tanh as tanh_lanes
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES)
