@@ -87,7 +87,7 @@ class _DiskCache(caching._Cache):
             content = self._path(sig, target_context.codegen()).read_bytes()
             checksum, payload = content[:32], content[32:]
             if hashlib.sha256(payload).digest() != checksum:
-                return None
+                raise ValueError("the file is damaged")
             return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except Exception:
             # Not there, unreadable, cut short, another tool's: all mean the same, compile it.
