@@ -63,7 +63,8 @@ def _say_once(subject: str, text: str) -> None:
         return
     _said.add(subject)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"fastmlp: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"fastmlp: {text}\n")  # not print: without a stderr (None) it would write to stdout
+        sys.stderr.flush()
 
 
 class _DiskCache(caching._Cache):
