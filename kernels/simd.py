@@ -331,13 +331,14 @@ def _emit_tanh(builder, x):
     size = call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
     one, two = _constant(x.type, 1), _constant(x.type, 2)
     far = builder.fsub(one, builder.fdiv(two, builder.fadd(_emit_exp(builder, builder.fadd(size, size)), one)))
-    far = call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [far, x])
     z = builder.fmul(x, x)
     near = builder.fmul(builder.fmul(x, z), _horner(builder, numerator, z))
     if len(denominator) > 1:
         near = builder.fdiv(near, _horner(builder, denominator, z))
     near = builder.fadd(x, near)
-    return builder.select(builder.fcmp_ordered("<", size, _constant(x.type, 0.625)), near, far)
+    value = builder.select(builder.fcmp_ordered("<", size, _constant(x.type, 0.625)), near, far)
+    # The sign comes last, since near is +0 at -0.
+    return call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [value, x])
 
 
 # ---------------------------------------------------------------------------------------------- names
