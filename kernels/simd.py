@@ -389,5 +389,15 @@ else:
     def where_positive(test, yes, no):
         return np.where(test > 0, yes, no)
 
-    maximum, minimum, exp, tanh = np.maximum, np.minimum, np.exp, np.tanh
-    sum_lanes, max_lanes = np.sum, np.max
+    def maximum(a, b):
+        return np.where(a < b, b, a)  # NaN as the compiled form has it; np.maximum takes it from either
+
+    def minimum(a, b):
+        return np.where(a > b, b, a)
+
+    def exp(x):
+        # In float64, as NumPy's float32 form is off by up to 2.5 ulp; and infinity is a result, not a fault.
+        with np.errstate(over="ignore"):
+            return np.exp(x.astype(np.float64)).astype(x.dtype)
+
+    tanh, sum_lanes, max_lanes = np.tanh, np.sum, np.max
