@@ -63,7 +63,8 @@ def _say_once(subject: str, text: str) -> None:
         return
     _said.add(subject)
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"fastmlp: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"fastmlp: {text}\n")  # not print: without a stderr (None) it would write to stdout
+        sys.stderr.flush()
 
 
 class _DiskCache(caching._Cache):
@@ -87,7 +88,7 @@ class _DiskCache(caching._Cache):
             content = self._path(sig, target_context.codegen()).read_bytes()
             checksum, payload = content[:32], content[32:]
             if hashlib.sha256(payload).digest() != checksum:
-                return None
+                raise ValueError("the file is damaged")
             return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except Exception:
             # Not there, unreadable, cut short, another tool's: all mean the same, compile it.

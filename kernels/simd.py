@@ -325,13 +325,14 @@ def _emit_tanh(builder, x):
     size = call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
     one, two = _constant(x.type, 1), _constant(x.type, 2)
     far = builder.fsub(one, builder.fdiv(two, builder.fadd(_emit_exp(builder, builder.fadd(size, size)), one)))
-    far = call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [far, x])
     z = builder.fmul(x, x)
     near = builder.fmul(builder.fmul(x, z), _horner(builder, numerator, z))
     if len(denominator) > 1:
         near = builder.fdiv(near, _horner(builder, denominator, z))
     near = builder.fadd(x, near)
-    return builder.select(builder.fcmp_ordered("<", size, _constant(x.type, 0.625)), near, far)
+    value = builder.select(builder.fcmp_ordered("<", size, _constant(x.type, 0.625)), near, far)
+    # The sign comes last, since near is +0 at -0.
+    return call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [value, x])
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -382,5 +383,15 @@ else:
     def where_positive(test, yes, no):
         return np.where(test > 0, yes, no)
 
-    maximum, minimum, exp, tanh = np.maximum, np.minimum, np.exp, np.tanh
-    sum_lanes, max_lanes = np.sum, np.max
+    def maximum(a, b):
+        return np.where(a < b, b, a)  # NaN as the compiled form has it; np.maximum takes it from either
+
+    def minimum(a, b):
+        return np.where(a > b, b, a)
+
+    def exp(x):
+        # In float64, as NumPy's float32 form is off by up to 2.5 ulp; and infinity is a result, not a fault.
+        with np.errstate(over="ignore"):
+            return np.exp(x.astype(np.float64)).astype(x.dtype)
+
+    tanh, sum_lanes, max_lanes = np.tanh, np.sum, np.max

@@ -1,0 +1,256 @@
+"""The disk cache of kernels/_jit.py, from outside: every test is about what a new process does."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import JIT, compiled_only
+
+import fastmlp.kernels
+from fastmlp.kernels import _jit
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+# A kernel that calls nothing: quick to compile.
+SHARE = "from fastmlp.kernels.team import share as f; print(f(100, 8, 1, 3))"
+SHARES = "(32, 64)\n"
+# And one that goes through activations.py and simd.py.
+SIGMOID = """
+import numpy as np
+from fastmlp.kernels import sigmoid as f
+a = np.zeros(3)
+f(a, a)
+print(*a)
+"""
+# Appended: what was compiled, and what came from the disk.
+COUNT = "; print(sum(f.stats.cache_misses.values()), sum(f.stats.cache_hits.values()))"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The kernels alone, as a package that may be edited; its import takes half the time of the whole one."""
+    root = tmp_path / "package"
+    (root / "fastmlp").mkdir(parents=True)
+    (root / "fastmlp" / "__init__.py").touch()
+    source = Path(_jit.__file__).parent
+    shutil.copytree(source, root / "fastmlp" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+class Process:
+    """A Python that runs the code and ends."""
+
+    def __init__(self, package, cache, code, *options):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("FASTMLP_", "PYTHON"))}
+        environment |= {"PYTHONPATH": str(package), "FASTMLP_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, *options, "-c", code],
+            env=environment, cwd=package, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def ended(self):
+        """What it printed, and its lines on stderr."""
+        out, err = self._process.communicate(timeout=300)
+        assert self._process.returncode == 0, err
+        return out, err.splitlines()
+
+
+def run(*arguments):
+    return Process(*arguments).ended()
+
+
+def files(cache):
+    return sorted(cache.rglob("*.nbc"))
+
+
+def assert_announced(lines):
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("fastmlp: compiling the kernels")
+
+
+def edit(package, name, old, new):
+    path = package / "fastmlp" / "kernels" / name
+    source = path.read_text()
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new))
+
+
+@compiled_only
+def test_the_second_process_compiles_nothing_and_says_nothing(package, tmp_path):
+    cache = tmp_path / "cache"
+    out, lines = run(package, cache, SHARE + COUNT)
+    assert out == SHARES + "1 0\n"
+    assert_announced(lines)
+    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(cache)}
+    assert len(kept) == 1
+    out, lines = run(package, cache, SHARE + COUNT)
+    assert out == SHARES + "0 1\n"
+    assert lines == []
+    assert kept == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(cache)}
+
+
+@compiled_only
+def test_an_edit_to_any_file_below_gives_the_new_result(package, tmp_path):
+    cache = tmp_path / "cache"
+    assert run(package, cache, SIGMOID)[0] == "0.5 0.5 0.5\n"
+    # In the file of the kernel, without moving a line; then two calls deeper, in the vector's exponential.
+    edit(package, "activations.py", "return one / (one + exp(-z))", "return one * (one + exp(-z))")
+    assert run(package, cache, SIGMOID)[0] == "2.0 2.0 2.0\n"
+    edit(package, "simd.py", "_constant(x.type, 0), value)", "_constant(x.type, 0), builder.fadd(value, value))")
+    assert run(package, cache, SIGMOID)[0] == "3.0 3.0 3.0\n"
+    # And back: what was compiled at first is found again.
+    edit(package, "simd.py", "builder.fadd(value, value))", "value)")
+    edit(package, "activations.py", "return one * (one + exp(-z))", "return one / (one + exp(-z))")
+    out, lines = run(package, cache, SIGMOID)
+    assert out == "0.5 0.5 0.5\n"
+    assert lines == []
+
+
+@compiled_only
+def test_a_damaged_file_is_ignored_and_replaced(package, tmp_path):
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (path,) = files(cache)
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    damages = {
+        "zero-length": b"",
+        "shorter than a checksum": good[:20],
+        "truncated": good[:-1],
+        "garbage": bytes(range(256)) * 20,
+        "wrong checksum": b"\0" * 32 + good[32:],
+        "one bit": bytes(flipped),
+    }
+    # Each in a folder of its own, all processes at once.
+    processes = {}
+    for name, content in damages.items():
+        damaged = tmp_path / name
+        shutil.copytree(cache, damaged)
+        files(damaged)[0].write_bytes(content)
+        processes[name] = Process(package, damaged, SHARE + COUNT, "-W", "error")
+    for name, process in processes.items():
+        out, lines = process.ended()
+        assert out == SHARES + "1 0\n", name
+        assert_announced(lines)
+        (repaired,) = files(tmp_path / name)
+        assert len(repaired.read_bytes()) > len(good) // 2, name
+    out, lines = run(package, tmp_path / "truncated", SHARE + COUNT)
+    assert out == SHARES + "0 1\n"
+    assert lines == []
+
+
+@compiled_only
+def test_a_whole_file_that_numba_cannot_read_is_ignored(package, tmp_path):
+    import hashlib
+    import pickle
+
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (path,) = files(cache)
+    payload = pickle.dumps(("not", "a", "kernel"))
+    path.write_bytes(hashlib.sha256(payload).digest() + payload)
+    out, lines = run(package, cache, SHARE + COUNT, "-W", "error")
+    assert out == SHARES + "1 0\n"
+    assert_announced(lines)
+
+
+@compiled_only
+@pytest.mark.parametrize("below", [False, True], ids=["the-folder-is-a-file", "below-a-file"])
+def test_without_a_writable_folder_it_compiles_and_says_so_once(package, tmp_path, below):
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    cache = file / "cache" if below else file
+    # Two signatures: two files that can't be written, one line.
+    out, lines = run(package, cache, SHARE + "; print(f(100.0, 8, 1, 3)[0])", "-W", "error")
+    assert out == SHARES + "32.0\n"
+    assert_announced(lines[:1])
+    assert len(lines) == 2
+    assert "cannot be kept" in lines[1]
+    assert "FASTMLP_CACHE_DIR" in lines[1]
+    assert str(cache) in lines[1]
+    assert file.read_text() == "no folder"
+
+
+@compiled_only
+def test_a_closed_stderr_is_no_reason_to_fail(package, tmp_path):
+    out, _ = run(package, tmp_path / "cache", "import sys; sys.stderr.close(); sys.stderr = None; " + SHARE)
+    assert out == SHARES
+
+
+@compiled_only
+def test_eight_processes_at_once_on_an_empty_cache_are_all_right(package, tmp_path):
+    cache = tmp_path / "cache"
+    processes = [Process(package, cache, SHARE, "-W", "error") for _ in range(8)]
+    for process in processes:
+        out, lines = process.ended()
+        assert out == SHARES
+        assert len(lines) <= 1  # a late one may find the kernel
+    assert len(files(cache)) == 1
+    assert list(cache.rglob("*.tmp")) == []
+    assert run(package, cache, SHARE + COUNT) == (SHARES + "0 1\n", [])
+
+
+@compiled_only
+def test_sources_that_changed_after_the_import_are_not_cached_under_their_old_name(package, tmp_path):
+    cache = tmp_path / "cache"
+    change = f"open({str(package / 'fastmlp/kernels/plan.py')!r}, 'a').write('#\\n')"
+    late = f"import fastmlp.kernels.team; {change}; {SHARE}"
+    assert run(package, cache, late)[0] == SHARES
+    assert files(cache) == []
+
+
+@compiled_only
+def test_options_that_shape_the_code_have_folders_of_their_own(package, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    monkeypatch.setenv("NUMBA_OPT", "1")
+    assert_announced(run(package, cache, SHARE)[1])
+    monkeypatch.delenv("NUMBA_OPT")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # says nothing about the code
+    assert run(package, cache, SHARE)[1] == []
+    assert len({path.parent for path in files(cache)}) == 2
+
+
+def test_nothing_is_compiled_or_written_at_import(tmp_path):
+    cache = tmp_path / "cache"
+    code = (
+        "import fastmlp.models; from fastmlp.kernels._jit import KERNELS;"
+        "print([name for name, kernel in KERNELS.items() if kernel.overloads], len(KERNELS) > 20)"
+    )
+    root = Path(fastmlp.__file__).parents[1]
+    out, lines = run(root, cache, code, "-W", "error")
+    assert out == f"[] {JIT}\n"
+    assert lines == []
+    assert not cache.exists()
+
+
+def test_every_kernel_is_listed_and_has_the_cache():
+    assert (len(_jit.KERNELS) > 20) == JIT
+    for name, kernel in _jit.KERNELS.items():
+        assert isinstance(kernel._cache, _jit._DiskCache), name
+
+
+def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "own"))
+    assert _jit.cache_folder().parent == tmp_path / "own" / "kernels"
+    monkeypatch.delenv("FASTMLP_CACHE_DIR")
+    assert _jit.cache_folder().parent == tmp_path / "numba" / "kernels"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert _jit.cache_folder().parent.name == "kernels"
+
+
+def test_without_the_compiler_kernels_are_plain_functions():
+    if JIT:
+        pytest.skip("says something about plain Python only")
+
+    def function():
+        return 1
+
+    assert _jit.kernel(function) is function
+    assert _jit.part(function) is function
+    assert fastmlp.kernels.matmul.__name__ == "matmul"
