@@ -12,6 +12,7 @@ from .simd import (
     exp,
     fma,
     keep_first,
+    lanes,
     load,
     load_first,
     max_lanes,
@@ -88,32 +89,32 @@ def softmax_row(z, z_at, a, a_at, units):
 
     source  Blanchard, Higham & Higham (2021), IMA J. Numer. Anal. 41(4): shifted by the maximum
     """
-    lanes = 64 // a.itemsize
+    line = lanes(a)
     low = load(z, z_at)
     top = keep_first(low, units, splat(a, -float("inf")))
-    for j in range(lanes, units, lanes):
+    for j in range(line, units, line):
         top = maximum(top, keep_first(load(z, z_at + j), units - j, splat(a, -float("inf"))))
     shift = splat(a, max_lanes(top))
     zero = splat(a, 0)
     total = zero
-    for j in range(0, units, lanes):
+    for j in range(0, units, line):
         e = keep_first(exp(load(z, z_at + j) - shift), units - j, zero)
         store(a, a_at + j, e)
         total = total + e
     scale = splat(a, 1) / splat(a, sum_lanes(total))
-    for j in range(0, units, lanes):
+    for j in range(0, units, line):
         store(a, a_at + j, load(a, a_at + j) * scale)
 
 
 @kernel
 def softmax_row_backward(a, a_at, delta, delta_at, units):
     """delta_j = a_j (delta_j - sum_k delta_k a_k), in place, for one row whose lines are zero beyond the units."""
-    lanes = 64 // a.itemsize
+    line = lanes(a)
     total = splat(a, 0)
-    for j in range(0, units, lanes):
+    for j in range(0, units, line):
         total = fma(load(a, a_at + j), load(delta, delta_at + j), total)
     mean = splat(a, sum_lanes(total))
-    for j in range(0, units, lanes):
+    for j in range(0, units, line):
         store(delta, delta_at + j, load(a, a_at + j) * (load(delta, delta_at + j) - mean))
 
 
@@ -150,14 +151,14 @@ def slope(code, a):
 def activate(code, a, at, row, rows, units):
     """Apply the activation in place to `rows` rows of whole lines."""
     out_of_line()
-    lanes = 64 // a.itemsize
+    line = lanes(a)
     if code == LINEAR:
         return
     for i in range(rows):
         if code == SOFTMAX:
             softmax_row(a, at + i * row, a, at + i * row, units)
         else:
-            for j in range(0, units, lanes):
+            for j in range(0, units, line):
                 store(a, at + i * row + j, value(code, load(a, at + i * row + j)))
 
 
@@ -165,14 +166,14 @@ def activate(code, a, at, row, rows, units):
 def activate_backward(code, a, delta, at, row, rows, units):
     """Turn the gradient by a into the gradient by z, in place; a and delta have the same layout."""
     out_of_line()
-    lanes = 64 // a.itemsize
+    line = lanes(a)
     if code == LINEAR:
         return
     for i in range(rows):
         if code == SOFTMAX:
             softmax_row_backward(a, at + i * row, delta, at + i * row, units)
         else:
-            for j in range(0, units, lanes):
+            for j in range(0, units, line):
                 here = at + i * row + j
                 store(delta, here, load(delta, here) * slope(code, load(a, here)))
 
@@ -188,9 +189,9 @@ def elementwise(code, z, a):
     z      any shape, read
     a      written
     """
-    lanes = 64 // z.itemsize
-    whole = z.size // lanes * lanes
-    for i in range(0, whole, lanes):
+    line = lanes(z)
+    whole = z.size // line * line
+    for i in range(0, whole, line):
         store(a, i, value(code, load(z, i)))
     if whole < z.size:
         store_first(a, whole, value(code, load_first(z, whole, z.size - whole)), z.size - whole)
@@ -228,7 +229,7 @@ def softmax(z, a):
     a   (n, m)  written; may be z
     """
     units = z.shape[1]
-    row = np.zeros(units + 64 // z.itemsize, z.dtype)  # softmax_row works on whole lines
+    row = np.zeros(units + lanes(z), z.dtype)  # softmax_row works on whole lines
     for i in range(z.shape[0]):
         for j in range(units):
             row[j] = z[i, j]

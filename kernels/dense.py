@@ -10,7 +10,7 @@ The batch is order[start : start + rows]; first and last bound the part of it, o
 from ._jit import part
 from .activations import activate, activate_backward
 from .matmul import product_backward, product_forward, product_gradient
-from .simd import load, store
+from .simd import lanes, load, store
 from .sparse_input import sparse_forward, sparse_gradient
 
 
@@ -32,9 +32,8 @@ def dense_forward(plan, layer, theta, data, order, start, scratch, panel, first,
     units, row = plan.units[layer + 1], plan.row[layer + 1]
     out = plan.offset[layer + 1] * capacity + first * row
     if layer == 0 and data.starts.size > 0:
-        for i in range(first, last):
-            sparse_forward(acts, out + (i - first) * row, data.starts, data.column, data.value, order[start + i],
-                           theta, plan.weights[0], row, plan.bias[0], units)  # fmt: skip
+        sparse_forward(acts, out, row, data.starts, data.column, data.value, order, start, first, last,
+                       theta, plan.weights[0], row, plan.bias[0], units)  # fmt: skip
     else:
         if layer == 0:
             gather(plan, data, order, start, acts, first, last)
@@ -66,19 +65,18 @@ def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target
     """
     acts, delta, capacity = scratch.acts, scratch.delta, scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
-    lanes = 64 // target.itemsize
+    line = lanes(target)
     delta_at = plan.offset[layer + 1] * capacity
     at = plan.weights[layer]
     if layer == 0 and data.starts.size > 0:
-        for i in range(rows):
-            sparse_gradient(target, at, row, data.starts, data.column, data.value, order[start + i],
-                            delta, delta_at + i * row, first, last)  # fmt: skip
+        sparse_gradient(target, at, row, data.starts, data.column, data.value, order, start, rows,
+                        delta, delta_at, row, first, last)  # fmt: skip
     else:
         product_gradient(target, at + first, row, acts, plan.offset[layer] * capacity, below,
                          delta, delta_at + first, row, scratch.zeros,
                          rows, plan.units[layer], last - first, panel)  # fmt: skip
     if plan.trained[layer]:
-        for j in range(first, last, lanes):
+        for j in range(first, last, line):
             total = load(target, plan.bias[layer] + j)
             for i in range(rows):
                 total = total + load(delta, delta_at + i * row + j)

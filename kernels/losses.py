@@ -1,6 +1,6 @@
 """Losses: the loss of each row and its gradient by the network's output, in one pass.
 
-To add one: its section with a `<name>_row` kernel, its name in NAMES, a line in `loss_row`; its twin goes into
+To add one: its section with a `<name>_row` part, its name in NAMES, a line in `loss_rows`; its twin goes into
 tests/reference.py. Probabilities are clipped to [EPSILON, 1 - EPSILON] as Keras does (on JAX and PyTorch), and
 where one is clipped its gradient is zero, there as here.
 
@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from ._jit import kernel, out_of_line, part
-from .simd import element
+from .simd import element, keep_first, lanes, load, splat, store, sum_lanes
 
 #: The loss of code i is NAMES[i].
 NAMES = (
@@ -99,14 +99,17 @@ def categorical_crossentropy_row(a, at, targets, row, units, scale, delta, joint
 def sparse_categorical_crossentropy_row(a, at, label, units, scale, delta, joint):
     """The same for a class index: L = -log q_label; for p = softmax(z): dL/dz_j = p_j - [j = label]."""
     low, high, zero = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(0)
-    norm = zero
-    for j in range(units):
-        norm += element(a, at + j)
+    line = lanes(a)
+    norm = splat(a, 0)
+    for j in range(0, units, line):
+        norm = norm + keep_first(load(a, at + j), units - j, splat(a, 0))
+    norm = sum_lanes(norm)
     p = element(a, at + label)
     q = p / norm
     mass = scale if low < q < high or q != q else zero
-    for j in range(units):
-        delta[at + j] = mass * element(a, at + j) if joint else mass / norm
+    for j in range(0, units, line):
+        gradient = load(a, at + j) * splat(a, mass) if joint else splat(a, mass / norm)
+        store(delta, at + j, keep_first(gradient, units - j, splat(a, 0)))
     delta[at + label] -= mass if joint else (mass / p if mass != zero else zero)
     return -math.log(min(max(q, low), high))
 
@@ -115,21 +118,26 @@ def sparse_categorical_crossentropy_row(a, at, label, units, scale, delta, joint
 
 
 @kernel
-def loss_row(code, a, at, labels, targets, row, units, scale, delta, joint):
-    """Loss of one row (float64) and, times scale, its gradient.
+def loss_rows(code, a, at, row, labels, targets, order, start, rows, units, scale, delta, joint, losses, losses_at):
+    """Losses of some rows and, times scale, their gradients.
 
-    a        flat; the row's output starts at `at`, read
-    labels   (n,) class indices, targets (n, units): whichever the loss needs, at `row`
-    delta    flat, written at the same place as a: by the activation, or by z if joint
+    a        flat; the rows' outputs start at `at` and lie `row` apart in whole lines, read
+    labels   (n,) class indices, targets (n, units): whichever the loss needs, at order[start : start + rows]
+    delta    flat, written at the same places as a: by the activation, or by z if joint; zero beyond the units
+    losses   (rows,) float64 from losses_at on, written
     """
     out_of_line()
-    if code == SPARSE_CATEGORICAL_CROSSENTROPY:
-        return sparse_categorical_crossentropy_row(a, at, element(labels, row), units, scale, delta, joint)
-    if code == CATEGORICAL_CROSSENTROPY:
-        return categorical_crossentropy_row(a, at, targets, row, units, scale, delta, joint)
-    if code == BINARY_CROSSENTROPY:
-        return binary_crossentropy_row(a, at, targets, row, units, scale, delta, joint)
-    return mean_squared_error_row(a, at, targets, row, units, scale, delta)
+    for i in range(rows):
+        here, sample = at + i * row, element(order, start + i)
+        if code == SPARSE_CATEGORICAL_CROSSENTROPY:
+            loss = sparse_categorical_crossentropy_row(a, here, element(labels, sample), units, scale, delta, joint)
+        elif code == CATEGORICAL_CROSSENTROPY:
+            loss = categorical_crossentropy_row(a, here, targets, sample, units, scale, delta, joint)
+        elif code == BINARY_CROSSENTROPY:
+            loss = binary_crossentropy_row(a, here, targets, sample, units, scale, delta, joint)
+        else:
+            loss = mean_squared_error_row(a, here, targets, sample, units, scale, delta)
+        losses[losses_at + i] = loss
 
 
 # ------------------------------------------------------------------ public: whole batches
@@ -139,13 +147,17 @@ def loss_row(code, a, at, labels, targets, row, units, scale, delta, joint):
 def _batch(code, a, labels, targets, delta, joint):
     """Mean loss of a batch and its gradient; see the functions below."""
     n, units = a.shape
-    flat, flat_delta = a.reshape(a.size), delta.reshape(delta.size)
-    scale = a.dtype.type(1.0 / n)
-    total = 0.0
+    line = lanes(a)
+    row = (units + line - 1) // line * line
+    padded, gradient = np.zeros(n * row, a.dtype), np.zeros(n * row, a.dtype)  # loss_rows works on whole lines
     for i in range(n):
-        # The row's place in a and in the targets is the same only because a is not padded here.
-        total += loss_row(code, flat, i * units, labels, targets, i, units, scale, flat_delta, joint)
-    return total / n
+        padded[i * row : i * row + units] = a[i]
+    losses = np.empty(n)
+    scale = a.dtype.type(1.0 / n)
+    loss_rows(code, padded, 0, row, labels, targets, np.arange(n), 0, n, units, scale, gradient, joint, losses, 0)
+    for i in range(n):
+        delta[i] = gradient[i * row : i * row + units]
+    return losses.mean()
 
 
 @kernel

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import JIT, kernel, out_of_line, part
-from .simd import Vector, element, element_pointer, fma_value, load, splat_value, store
+from .simd import Vector, element, element_pointer, fma_value, lanes, load, splat_value, store
 
 
 def _tile_rows():
@@ -107,14 +107,14 @@ def _tile_llvm(
 
 
 def _tile_numpy(rows, c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, depth):
-    lanes = 64 // c.dtype.itemsize
+    line = lanes(c)
     c, start, a, b = c.reshape(-1), start.reshape(-1), a.reshape(-1), b.reshape(-1)
     steps = np.arange(depth)
-    b_lines = b[b_at + steps[:, None] * b_row + np.arange(lanes)]
+    b_lines = b[b_at + steps[:, None] * b_row + np.arange(line)]
     for r in range(rows):
         first = start_at + r * start_row
-        total = start[first : first + lanes] + a[a_at + r * a_row + steps * a_step] @ b_lines
-        target = c[c_at + r * c_row :][:lanes]
+        total = start[first : first + line] + a[a_at + r * a_row + steps * a_step] @ b_lines
+        target = c[c_at + r * c_row :][:line]
         target[:] = target + total if add else total
 
 
@@ -127,21 +127,21 @@ _tile = _tile_llvm if JIT else _tile_numpy
 @kernel
 def pack(panel, b, b_at, b_row, depth):
     """Copy one line of `depth` rows of b into the panel, row after row."""
-    lanes = 64 // panel.itemsize
+    line = lanes(panel)
     for p in range(depth):
-        store(panel, p * lanes, load(b, b_at + p * b_row))
+        store(panel, p * line, load(b, b_at + p * b_row))
 
 
 @kernel
 def pack_transposed(panel, w, w_at, w_row, columns, depth):
     """The same from the transpose: lane q of the panel's row p is w[q, p]; lanes from `columns` on are zero."""
-    lanes = 64 // panel.itemsize
+    line = lanes(panel)
     for q in range(columns):
         for p in range(depth):
-            panel[p * lanes + q] = element(w, w_at + q * w_row + p)
-    for q in range(columns, lanes):
+            panel[p * line + q] = element(w, w_at + q * w_row + p)
+    for q in range(columns, line):
         for p in range(depth):
-            panel[p * lanes + q] = 0
+            panel[p * line + q] = 0
 
 
 @part
@@ -178,18 +178,18 @@ def _product(add, transposed, c, c_at, c_row, start, start_at, start_row,
     panel             (PANEL_ROWS lines,) scratch of this thread
     """
     out_of_line()
-    lanes = 64 // c.itemsize
+    line = lanes(c)
     # Packing pays once a few tiles share the panel, or where b's rows lie lines apart; the sums are the same.
-    packed = transposed or (rows > TALL and b_row > lanes)
-    for j in range(0, columns, lanes):
+    packed = transposed or (rows > TALL and b_row > line)
+    for j in range(0, columns, line):
         for p in range(0, max(depth, 1), PANEL_ROWS):
             steps = min(PANEL_ROWS, depth - p)
             if transposed:
-                pack_transposed(panel, b, b_at + j * b_row + p, b_row, min(lanes, columns - j), steps)
+                pack_transposed(panel, b, b_at + j * b_row + p, b_row, min(line, columns - j), steps)
             elif packed:
                 pack(panel, b, b_at + p * b_row + j, b_row, steps)
             if packed:
-                b_panel, b_panel_at, b_panel_row = panel, 0, lanes
+                b_panel, b_panel_at, b_panel_row = panel, 0, line
             else:
                 b_panel, b_panel_at, b_panel_row = b, b_at + p * b_row + j, b_row
             if p == 0 or add:
@@ -232,22 +232,22 @@ def matmul(a, b, out):
     """
     n, k = a.shape
     m = b.shape[1]
-    lanes = 64 // a.itemsize
-    whole = m // lanes * lanes
-    panel = np.empty(PANEL_ROWS * lanes, a.dtype)
-    zeros = np.zeros(lanes, a.dtype)
+    line = lanes(a)
+    whole = m // line * line
+    panel = np.empty(PANEL_ROWS * line, a.dtype)
+    zeros = np.zeros(line, a.dtype)
     flat_a, flat_b, flat_out = a.reshape(a.size), b.reshape(b.size), out.reshape(out.size)
-    for j in range(0, whole, lanes):
+    for j in range(0, whole, line):
         _product(_NO, _NO, flat_out, _ZERO + j, m, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
-                 flat_b, _ZERO + j, m, n, lanes, k, panel)  # fmt: skip
+                 flat_b, _ZERO + j, m, n, line, k, panel)  # fmt: skip
     if whole < m:
         # The last columns don't fill a line: both b's and out's go through a padded copy.
-        b_edge, edge = np.zeros((k, lanes), a.dtype), np.empty((n, lanes), a.dtype)
+        b_edge, edge = np.zeros((k, line), a.dtype), np.empty((n, line), a.dtype)
         for p in range(k):
             for j in range(whole, m):
                 b_edge[p, j - whole] = b[p, j]
-        _product(_NO, _NO, edge.reshape(edge.size), _ZERO, lanes, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
-                 b_edge.reshape(b_edge.size), _ZERO, lanes, n, lanes, k, panel)  # fmt: skip
+        _product(_NO, _NO, edge.reshape(edge.size), _ZERO, line, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
+                 b_edge.reshape(b_edge.size), _ZERO, line, n, line, k, panel)  # fmt: skip
         for i in range(n):
             for j in range(whole, m):
                 out[i, j] = edge[i, j - whole]

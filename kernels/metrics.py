@@ -1,6 +1,6 @@
 """Metrics of one row, taken while its output is at hand; the mean over all rows is the reported value.
 
-To add one: its section with a `<name>_row` kernel, its name in NAMES, a line in `metric_row`; its twin goes into
+To add one: its section with a `<name>_row` part, its name in NAMES, a line in `metric_rows`; its twin goes into
 tests/reference.py.
 """
 
@@ -26,13 +26,16 @@ def binary_accuracy_row(a, at, targets, row, units):
 
 @part
 def categorical_accuracy_row(a, at, label, units):
-    """1 if the first maximum is at the label, else 0."""
-    best, top = 0, element(a, at)
-    for j in range(1, units):
+    """1 if the first maximum is at the label, else 0.
+
+    Asks who beats the label instead of looking for the maximum: no branch for the processor to guess wrong.
+    """
+    p = element(a, at + label)
+    beaten = p != p
+    for j in range(units):
         x = element(a, at + j)
-        if x > top:
-            best, top = j, x
-    return 1.0 if best == label else 0.0
+        beaten |= (x > p) | ((x == p) & (j < label))
+    return 0.0 if beaten else 1.0
 
 
 # ------------------------------------------------------------------ mean squared and absolute error
@@ -61,17 +64,22 @@ def mean_absolute_error_row(a, at, targets, row, units):
 
 
 @kernel
-def metric_row(code, a, at, labels, targets, row, units):
-    """The metric of one row (float64).
+def metric_rows(code, a, at, row, labels, targets, order, start, rows, units, metrics, metrics_at, m):
+    """One metric of some rows.
 
-    a        flat; the row's output starts at `at`, read
-    labels   (n,) class indices, targets (n, units): whichever the metric needs, at `row`
+    a         flat; the rows' outputs start at `at` and lie `row` apart, read
+    labels    (n,) class indices, targets (n, units): whichever the metric needs, at order[start : start + rows]
+    metrics   (..., metrics) float64; rows from metrics_at on of column m are written
     """
     out_of_line()
-    if code == CATEGORICAL_ACCURACY:
-        return categorical_accuracy_row(a, at, element(labels, row), units)
-    if code == BINARY_ACCURACY:
-        return binary_accuracy_row(a, at, targets, row, units)
-    if code == MEAN_ABSOLUTE_ERROR:
-        return mean_absolute_error_row(a, at, targets, row, units)
-    return mean_squared_error_row(a, at, targets, row, units)
+    for i in range(rows):
+        here, sample = at + i * row, element(order, start + i)
+        if code == CATEGORICAL_ACCURACY:
+            result = categorical_accuracy_row(a, here, element(labels, sample), units)
+        elif code == BINARY_ACCURACY:
+            result = binary_accuracy_row(a, here, targets, sample, units)
+        elif code == MEAN_ABSOLUTE_ERROR:
+            result = mean_absolute_error_row(a, here, targets, sample, units)
+        else:
+            result = mean_squared_error_row(a, here, targets, sample, units)
+        metrics[metrics_at + i, m] = result

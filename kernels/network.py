@@ -8,9 +8,10 @@ gradient. A barrier stands between the two and after the second, so that no weig
 from ._jit import part
 from .activations import activate_backward
 from .dense import dense_backward, dense_forward, dense_gradient
-from .losses import loss_row
-from .metrics import metric_row
+from .losses import loss_rows
+from .metrics import metric_rows
 from .optimizers import LEARNING_RATE, SGD, update
+from .simd import lanes
 from .team import barrier, share
 
 #: Rows are shared out in blocks of so many, a whole number of register tiles on most machines.
@@ -32,14 +33,12 @@ def score(plan, data, order, start, scratch, scale, losses, metrics, at, first, 
     """
     layers = plan.activation.size
     units, row = plan.units[layers], plan.row[layers]
-    for i in range(first, last):
-        here = plan.offset[layers] * scratch.capacity + i * row
-        sample = order[start + i]
-        losses[at + i] = loss_row(plan.loss, scratch.acts, here, data.labels, data.targets, sample, units,
-                                  scale, scratch.delta, plan.joint)  # fmt: skip
-        for m in range(plan.metrics.size):
-            metrics[at + i, m] = metric_row(plan.metrics[m], scratch.acts, here, data.labels, data.targets, sample,
-                                            units)  # fmt: skip
+    here = plan.offset[layers] * scratch.capacity + first * row
+    loss_rows(plan.loss, scratch.acts, here, row, data.labels, data.targets, order, start + first, last - first, units,
+              scale, scratch.delta, plan.joint, losses, at + first)  # fmt: skip
+    for m in range(plan.metrics.size):
+        metric_rows(plan.metrics[m], scratch.acts, here, row, data.labels, data.targets, order, start + first,
+                    last - first, units, metrics, at + first, m)  # fmt: skip
 
 
 @part
@@ -58,9 +57,9 @@ def backward(plan, theta, scratch, panel, first, last):
 @part
 def gradients(plan, data, order, start, rows, scratch, panel, target, rank, size):
     """Add this member's columns of every layer's gradient to target."""
-    lanes = 64 // target.itemsize
+    line = lanes(target)
     for layer in range(plan.activation.size):
-        first, last = share(plan.units[layer + 1], lanes, rank, size)
+        first, last = share(plan.units[layer + 1], line, rank, size)
         dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, first, last)
 
 
@@ -85,6 +84,6 @@ def train_step(plan, theta, slots, hyper, data, order, start, rows, scratch, pan
     else:
         gradients(plan, data, order, start, rows, scratch, panel, scratch.gradient, rank, size)
         barrier(scratch.sync, size)
-        first, last = share(theta.size, theta.itemsize * 64, rank, size)
+        first, last = share(theta.size, 64 * lanes(theta), rank, size)
         update(plan.optimizer, hyper, theta, slots, scratch.gradient, first, last)
     barrier(scratch.sync, size)

@@ -8,7 +8,7 @@ source  Keras's formulas; momentum after Polyak (1964), nesterov after Sutskever
 """
 
 from ._jit import kernel, out_of_line
-from .simd import fma, load, splat, store
+from .simd import fma, lanes, load, splat, store
 
 #: The optimizer of code i is NAMES[i].
 NAMES = ("sgd", "momentum", "nesterov")
@@ -35,10 +35,10 @@ def update(code, hyper, theta, slots, gradient, first, last):
     gradient   (size,) read, and set to zero for the next step's sum
     """
     out_of_line()
-    lanes = 64 // theta.itemsize
+    line = lanes(theta)
     rate = splat(theta, hyper[LEARNING_RATE])
     momentum = splat(theta, hyper[MOMENTUM_RATE])
-    for i in range(first, last, lanes):
+    for i in range(first, last, line):
         step = -(rate * load(gradient, i))
         velocity = fma(momentum, load(slots, i), step)
         store(slots, i, velocity)

@@ -6,6 +6,8 @@ Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many 
 
     load store load_first store_first    a line at an element offset of a C-ordered array of any shape, unchecked
     element                              one number likewise
+    lanes                                numbers in a line of an array's dtype, a constant of the compiled code
+    prefetch                             start fetching the cache line of an element
     splat like                           a number in every lane
     + - * / unary-    fma maximum minimum where_positive keep_first
     exp tanh                             accurate to 2 ulp (float32 and float64), NaN kept
@@ -160,6 +162,29 @@ def _element(typingctx, array, index):
         return context.unpack_value(builder, sig.args[0].dtype, pointer)
 
     return array.dtype(array, index), codegen
+
+
+@intrinsic
+def _lanes(typingctx, array):
+    count = LINE * 8 // array.dtype.bitwidth
+
+    def codegen(context, builder, sig, args):
+        return ir.Constant(ir.IntType(64), count)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def _prefetch(typingctx, array, index):
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        # for reading (0), into the first level (3), as data (1)
+        numbers = [ir.Constant(ir.IntType(32), number) for number in (0, 3, 1)]
+        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *numbers])
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
 
 
 @intrinsic
@@ -339,7 +364,7 @@ def _emit_tanh(builder, x):
 
 if JIT:
     load, store, load_first, store_first, element = _load, _store, _load_first, _store_first, _element
-    splat = _splat
+    splat, lanes, prefetch = _splat, _lanes, _prefetch
     keep_first = _keep_first
     maximum = _elementwise(_emit_maximum)
     minimum = _elementwise(_emit_minimum)
@@ -351,17 +376,20 @@ if JIT:
     max_lanes = _reduction(_emit_maximum)
 else:
 
-    def _lanes(array):
+    def lanes(array):
         return LINE // array.dtype.itemsize
 
+    def prefetch(array, index):
+        pass
+
     def load(array, index):
-        return array.reshape(-1)[index : index + _lanes(array)].copy()
+        return array.reshape(-1)[index : index + lanes(array)].copy()
 
     def store(array, index, vector):
         array.reshape(-1)[index : index + vector.size] = vector
 
     def load_first(array, index, count):
-        vector = np.zeros(_lanes(array), array.dtype)
+        vector = np.zeros(lanes(array), array.dtype)
         vector[:count] = array.reshape(-1)[index : index + count]
         return vector
 
@@ -372,7 +400,7 @@ else:
         return array.reshape(-1)[index]
 
     def splat(like, number):
-        return np.full(_lanes(like), number, like.dtype)
+        return np.full(lanes(like), number, like.dtype)
 
     def keep_first(vector, count, fill):
         return np.where(np.arange(vector.size) < count, vector, fill)

@@ -5,8 +5,8 @@ from starts[i] to starts[i + 1]. Four fifths of the digits' pixels are zero, so 
 the sums differ from the dense ones only in their order.
 """
 
-from ._jit import kernel, out_of_line
-from .simd import element, fma, load, splat, store
+from ._jit import kernel, out_of_line, part
+from .simd import LINE, element, fma, lanes, load, prefetch, splat, store
 
 
 @kernel
@@ -37,40 +37,69 @@ def compress(x, starts, column, value):
                 t += 1
 
 
-@kernel
-def sparse_forward(z, z_at, starts, column, value, row, w, w_at, w_row, bias_at, units):
-    """One row of z = x w + b, into whole lines of z.
+#: Rows fetched ahead of the one at hand: a microsecond, ten times what memory takes to answer.
+AHEAD = 8
 
-    Four sums a line, since the next product can't wait for the last one's four cycles.
+
+@part
+def prefetch_row(starts, column, value, order, at):
+    """Start fetching the row order[at], if there is one."""
+    if at < order.size:
+        row = element(order, at)
+        begin, end = element(starts, row), element(starts, row + 1)
+        for t in range(begin, end, LINE // column.itemsize):
+            prefetch(column, t)
+        for t in range(begin, end, LINE // value.itemsize):
+            prefetch(value, t)
+
+
+@kernel
+def sparse_forward(
+    z, z_at, z_row, starts, column, value, order, start, first, last, w, w_at, w_row, bias_at, units
+):  # fmt: skip
+    """z = x w + b, into whole lines, for the rows order[start + first : start + last].
+
+    z_at, z_row   offset of the row of order[start + first] and the distance to the next
+
+    Four sums a line, since the next product can't wait for the last one's four cycles. Rows come in random order, so
+    later ones are fetched ahead: on the digits this halves the time of the pass.
     """
     out_of_line()
-    lanes = 64 // z.itemsize
-    first, last = element(starts, row), element(starts, row + 1)
-    zero = splat(z, 0)
-    for j in range(0, units, lanes):
-        sum0, sum1, sum2, sum3 = load(w, bias_at + j), zero, zero, zero
-        at = w_at + j
-        t = first
-        while t + 4 <= last:
-            sum0 = fma(splat(z, element(value, t)), load(w, at + element(column, t) * w_row), sum0)
-            sum1 = fma(splat(z, element(value, t + 1)), load(w, at + element(column, t + 1) * w_row), sum1)
-            sum2 = fma(splat(z, element(value, t + 2)), load(w, at + element(column, t + 2) * w_row), sum2)
-            sum3 = fma(splat(z, element(value, t + 3)), load(w, at + element(column, t + 3) * w_row), sum3)
-            t += 4
-        while t < last:
-            sum0 = fma(splat(z, element(value, t)), load(w, at + element(column, t) * w_row), sum0)
-            t += 1
-        store(z, z_at + j, (sum0 + sum1) + (sum2 + sum3))
+    line, zero = lanes(z), splat(z, 0)
+    for i in range(first, last):
+        row = element(order, start + i)
+        prefetch_row(starts, column, value, order, start + i + AHEAD)
+        begin, end = element(starts, row), element(starts, row + 1)
+        for j in range(0, units, line):
+            sum0, sum1, sum2, sum3 = load(w, bias_at + j), zero, zero, zero
+            at = w_at + j
+            t = begin
+            while t + 4 <= end:
+                sum0 = fma(splat(z, element(value, t)), load(w, at + element(column, t) * w_row), sum0)
+                sum1 = fma(splat(z, element(value, t + 1)), load(w, at + element(column, t + 1) * w_row), sum1)
+                sum2 = fma(splat(z, element(value, t + 2)), load(w, at + element(column, t + 2) * w_row), sum2)
+                sum3 = fma(splat(z, element(value, t + 3)), load(w, at + element(column, t + 3) * w_row), sum3)
+                t += 4
+            while t < end:
+                sum0 = fma(splat(z, element(value, t)), load(w, at + element(column, t) * w_row), sum0)
+                t += 1
+            store(z, z_at + (i - first) * z_row + j, (sum0 + sum1) + (sum2 + sum3))
 
 
 @kernel
-def sparse_gradient(dw, dw_at, dw_row, starts, column, value, row, delta, delta_at, first, last):
-    """Add one row's x^T delta to dw, or, where delta holds -rate * delta, straight to w; lanes first to last."""
+def sparse_gradient(
+    dw, dw_at, dw_row, starts, column, value, order, start, rows, delta, delta_at, delta_row, first, last
+):  # fmt: skip
+    """Add x^T delta of the rows order[start : start + rows] to dw, columns from first to last, whole lines.
+
+    dw is the gradient, or w itself where delta holds -rate * delta.
+    """
     out_of_line()
-    lanes = 64 // dw.itemsize
-    for j in range(first, last, lanes):
-        d = load(delta, delta_at + j)
-        at = dw_at + j
-        for t in range(element(starts, row), element(starts, row + 1)):
-            here = at + element(column, t) * dw_row
-            store(dw, here, fma(splat(dw, element(value, t)), d, load(dw, here)))
+    for i in range(rows):
+        row = element(order, start + i)
+        begin, end = element(starts, row), element(starts, row + 1)
+        for j in range(first, last, lanes(dw)):
+            d = load(delta, delta_at + i * delta_row + j)
+            for t in range(begin, end):
+                here = dw_at + j + element(column, t) * dw_row
+                store(dw, here, fma(splat(dw, element(value, t)), d, load(dw, here)))
