@@ -1,6 +1,8 @@
 """The disk cache of kernels/_jit.py, from outside: every test is about what a new process does."""
 
+import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -109,50 +111,59 @@ def test_an_edit_to_any_file_below_gives_the_new_result(package, tmp_path):
     assert lines == []
 
 
-@compiled_only
-def test_a_damaged_file_is_ignored_and_replaced(package, tmp_path):
-    cache = tmp_path / "cache"
-    run(package, cache, SHARE)
-    (path,) = files(cache)
-    good = path.read_bytes()
-    flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
-    damages = {
-        "zero-length": b"",
-        "shorter than a checksum": good[:20],
-        "truncated": good[:-1],
-        "garbage": bytes(range(256)) * 20,
-        "wrong checksum": b"\0" * 32 + good[32:],
-        "one bit": bytes(flipped),
-    }
-    # Each in a folder of its own, all processes at once.
-    processes = {}
-    for name, content in damages.items():
-        damaged = tmp_path / name
-        shutil.copytree(cache, damaged)
-        files(damaged)[0].write_bytes(content)
-        processes[name] = Process(package, damaged, SHARE + COUNT, "-W", "error")
-    for name, process in processes.items():
-        out, lines = process.ended()
-        assert out == SHARES + "1 0\n", name
-        assert_announced(lines)
-        (repaired,) = files(tmp_path / name)
-        assert len(repaired.read_bytes()) > len(good) // 2, name
-    out, lines = run(package, tmp_path / "truncated", SHARE + COUNT)
-    assert out == SHARES + "0 1\n"
-    assert lines == []
+def sealed(payload):
+    """Content of a file whose checksum is right."""
+    return hashlib.sha256(payload).digest() + payload
+
+
+DAMAGES = {
+    "zero-length": lambda good: b"",
+    "shorter-than-a-checksum": lambda good: good[:20],
+    "cut-short": lambda good: good[:-1],
+    "garbage": lambda good: bytes(range(256)) * 20,
+    "wrong-checksum": lambda good: bytes(32) + good[32:],
+    "one-bit": lambda good: good[:5000] + bytes([good[5000] ^ 1]) + good[5001:],
+    "not-a-pickle": lambda good: sealed(b"not a pickle"),
+    "not-a-kernel": lambda good: sealed(pickle.dumps(("not", "a", "kernel"))),
+    "checksum-of-nothing": lambda good: sealed(b""),
+}
+
+
+def twice(x):
+    return x + x
 
 
 @compiled_only
-def test_a_whole_file_that_numba_cannot_read_is_ignored(package, tmp_path):
-    import hashlib
-    import pickle
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_ignored_and_replaced(damage, tmp_path, monkeypatch, capsys):
+    # Without a process of its own: a new dispatcher looks for the file as a new process does.
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_jit, "KERNELS", {})
+    monkeypatch.setattr(_jit, "_said", set())
 
+    def called():
+        _jit._said.clear()
+        dispatcher = _jit.kernel(twice)
+        assert dispatcher(21) == 42
+        compiled, loaded = (sum(c.values()) for c in (dispatcher.stats.cache_misses, dispatcher.stats.cache_hits))
+        return compiled, loaded, capsys.readouterr().err.splitlines()
+
+    called()
+    (path,) = files(tmp_path)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    compiled, loaded, lines = called()
+    assert (compiled, loaded) == (1, 0)
+    assert_announced(lines)
+    assert files(tmp_path) == [path]
+    assert called() == (0, 1, [])
+
+
+@compiled_only
+def test_a_process_that_finds_a_damaged_file_compiles_instead(package, tmp_path):
     cache = tmp_path / "cache"
     run(package, cache, SHARE)
     (path,) = files(cache)
-    payload = pickle.dumps(("not", "a", "kernel"))
-    path.write_bytes(hashlib.sha256(payload).digest() + payload)
+    path.write_bytes(path.read_bytes()[:-1])
     out, lines = run(package, cache, SHARE + COUNT, "-W", "error")
     assert out == SHARES + "1 0\n"
     assert_announced(lines)

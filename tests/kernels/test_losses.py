@@ -206,6 +206,15 @@ def test_nan_is_kept_in_loss_and_gradient(name, joint, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["categorical_crossentropy", SPARSE])
+def test_a_share_that_is_nan_is_not_taken_for_a_clipped_one(name, dtype):
+    p = np.array([[0.25, np.nan, 0.5]], dtype)  # their sum is NaN, so all shares are
+    y = np.array([0], np.int32) if name == SPARSE else np.array([[1.0, 0.0, 0.0]], dtype)
+    _, gradient = rows(name, p, y, joint=True)
+    np.testing.assert_array_equal(gradient, np.array([[-0.75, np.nan, 0.5]], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_categorical_probabilities_are_taken_by_their_share(dtype):
     a, y = np.array([[1.0, 3.0]], dtype), np.array([[0.0, 1.0]], dtype)
     for name, target in (("categorical_crossentropy", y), (SPARSE, np.array([1], np.int32))):
