@@ -123,7 +123,7 @@ def loss_rows(code, a, at, row, labels, targets, order, start, rows, units, scal
 
     a        flat; the rows' outputs start at `at` and lie `row` apart in whole lines, read
     labels   (n,) class indices, targets (n, units): whichever the loss needs, at order[start : start + rows]
-    delta    flat, written at the same places as a: by the activation, or by z if joint; zero beyond the units
+    delta    flat, written at the same places as a: by the activation, or by z if joint; zeros beyond the units stay
     losses   (rows,) float64 from losses_at on, written
     """
     out_of_line()

@@ -5,7 +5,7 @@ from support import DTYPES, SIZES, lanes, some
 from tolerance import assert_close, central_difference, difference_tolerance
 
 from fastmlp.kernels import losses
-from fastmlp.kernels.losses import EPSILON, NAMES, loss_row
+from fastmlp.kernels.losses import EPSILON, NAMES, loss_rows
 
 SPARSE = "sparse_categorical_crossentropy"
 CROSSENTROPIES = [name for name in NAMES if "crossentropy" in name]
@@ -42,24 +42,34 @@ def targets(name, n, units, dtype, soft=False, seed=1):
 
 
 def rows(name, a, y, scale=1.0, joint=False):
-    """Losses and gradients of all rows of a by loss_row, as the network calls it: rows apart, targets dense."""
+    """Losses and gradients of all rows of a by loss_rows, as the network calls it: rows apart, targets dense."""
     n, units = a.shape
     row, before = -(-units // lanes(a.dtype)) * lanes(a.dtype), 5
     flat = np.full((n, row), 9, a.dtype)
     flat[:, :units] = a
     flat = np.concatenate([np.full(before, 9, a.dtype), flat.ravel()])
     delta, kept = np.full_like(flat, 7), flat.copy()
+    delta[before:].reshape(n, row)[:, units:] = 0
     labels, values = (y, np.zeros((0, units), a.dtype)) if name == SPARSE else (np.zeros(0, np.int32), y)
     y_before = y.copy()
     scale = a.dtype.type(scale)
-    loss = [
-        loss_row(NAMES.index(name), flat, before + i * row, labels, values, i, units, scale, delta, int(joint))
-        for i in range(n)
-    ]
+    # The rows come in any order of the samples.
+    order = np.random.default_rng(0).permutation(n + 2)[:n]
+    shuffled = [np.zeros((n + 2, *v.shape[1:]), v.dtype) for v in (labels, values)]
+    for source, target in zip((labels, values), shuffled):
+        if len(source):
+            target[order] = source
+    order = np.concatenate([[n + 1], order])
+    loss = np.full(n + 2, 7.0)
+    loss_rows(
+        NAMES.index(name), flat, before, row, *shuffled, order, 1, n, units, scale, delta, int(joint), loss, 1
+    )  # fmt: skip
+    assert loss[0] == loss[-1] == 7
+    loss = loss[1:-1]
     np.testing.assert_array_equal(flat, kept)
     np.testing.assert_array_equal(y, y_before)
     inside = delta[before:].reshape(n, row)
-    assert (inside[:, units:] == 7).all()
+    assert not inside[:, units:].any()
     assert (delta[:before] == 7).all()
     return np.array(loss), inside[:, :units].copy()
 

@@ -4,7 +4,7 @@ import reference
 from support import DTYPES, SIZES
 from tolerance import assert_close
 
-from fastmlp.kernels.metrics import NAMES, metric_row
+from fastmlp.kernels.metrics import NAMES, metric_rows
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -15,9 +15,14 @@ def metric(name, a, labels, targets):
     flat = np.full((n, units + 3), 99, a.dtype)
     flat[:, :units] = a
     flat, before = flat.ravel(), flat.ravel().copy()
-    result = [metric_row(NAMES.index(name), flat, i * (units + 3), labels, targets, i, units) for i in range(n)]
+    result = np.full((n + 1, 3), 7.0)
+    # The last rows first, written to the middle column from row 1 on.
+    order, backwards = np.arange(n)[::-1].copy(), flat.reshape(n, -1)[::-1].ravel()
+    metric_rows(NAMES.index(name), backwards, 0, units + 3, labels, targets, order, 0, n, units, result, 1, 1)
     np.testing.assert_array_equal(flat, before)
-    return np.array(result, np.float64)
+    assert (result[0] == 7).all()
+    assert (result[:, [0, 2]] == 7).all()
+    return result[:0:-1, 1]
 
 
 @pytest.mark.parametrize("name", NAMES)
