@@ -344,10 +344,11 @@ class Sequential:
         plan = plans.plan(layout, loss.kernel_name, metric_kernels, kernel)
         if self._slots is None or self._slots_of != kernel:
             self._slots, self._slots_of = plans.slots(layout, kernel), kernel
-        operations = 6.0 * layout.weights * batch
+        data = train.for_kernels(layout)
+        inputs = len(data.value) / samples if len(data.starts) else layout.inputs
+        operations = layout.step_operations(batch, inputs)
         team = threads.team_size(operations)
         scratch = plans.scratch(layout, batch, team, len(metric_kernels), kernel)
-        data = train.for_kernels(layout)
         validation_data = None if validation is None else validation.for_kernels(layout)
         self.history = history = History({"verbose": progress.verbose, "epochs": epochs, "steps": steps})
         order = np.arange(samples)
@@ -432,7 +433,7 @@ class Sequential:
         """Means of the loss and of each metric."""
         layout = self._need_built()
         count = max(len(data.labels), len(data.targets))
-        size = threads.team_size(2.0 * layout.weights * count)
+        size = threads.team_size(2.0 * layout.weights * count, waking=True)
         scratch = plans.scratch(layout, min(count, _ROWS_PER_THREAD * size), size)
         losses, metrics = np.empty(count), np.empty((count, len(plan.metrics)))
         out = np.empty((0, layout.outputs), self.dtype)
@@ -460,7 +461,7 @@ class Sequential:
         self._build(shape)
         layout = self._need_built()
         count = len(rows)
-        size = threads.team_size(2.0 * layout.weights * count)
+        size = threads.team_size(2.0 * layout.weights * count, waking=True)
         scratch = plans.scratch(layout, min(count, _ROWS_PER_THREAD * size), size)
         plan = plans.plan(layout, "mean_squared_error", (), "sgd")
         out = np.empty((count, layout.outputs), self.dtype)

@@ -4,7 +4,8 @@
     backward   delta of the layer below = delta wT, times the slope of its activation
     gradient   dw = xT delta, db = sum of delta's rows, added to zeros; or, with delta already times -rate / n, to w, b
 
-The batch is order[start : start + rows]; first and last bound the part of it, or of the columns, that is at hand.
+The batch is order[start : start + rows]. What a call works on is bounded by first and last (rows of the batch) and by
+left and right (units of the layer, from the start of a line).
 """
 
 from ._jit import part
@@ -26,40 +27,37 @@ def gather(plan, data, order, start, acts, first, last):
 
 
 @part
-def dense_forward(plan, layer, theta, data, order, start, scratch, panel, first, last):
-    """Activations of one layer for the batch's rows from first to last."""
+def dense_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, left, right):
+    """Activations of one layer."""
     acts, capacity = scratch.acts, scratch.capacity
-    units, row = plan.units[layer + 1], plan.row[layer + 1]
-    out = plan.offset[layer + 1] * capacity + first * row
+    row, below = plan.row[layer + 1], plan.row[layer]
+    out = plan.offset[layer + 1] * capacity + first * row + left
+    w, b = plan.weights[layer] + left, plan.bias[layer] + left
     if layer == 0 and data.starts.size > 0:
         sparse_forward(acts, out, row, data.starts, data.column, data.value, order, start, first, last,
-                       theta, plan.weights[0], row, plan.bias[0], units)  # fmt: skip
+                       theta, w, row, b, right - left)  # fmt: skip
     else:
-        if layer == 0:
-            gather(plan, data, order, start, acts, first, last)
-        below = plan.row[layer]
-        product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below,
-                        theta, plan.weights[layer], row, plan.bias[layer],
-                        last - first, plan.units[layer], units, panel)  # fmt: skip
-    activate(plan.activation[layer], acts, out, row, last - first, units)
+        product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row, b,
+                        last - first, plan.units[layer], right - left, panel)  # fmt: skip
+    activate(plan.activation[layer], acts, out, row, last - first, right - left)
 
 
 @part
-def dense_backward(plan, layer, theta, scratch, panel, first, last):
-    """Delta of the layer below `layer` from this layer's, for the batch's rows from first to last."""
+def dense_backward(plan, layer, theta, scratch, panel, first, last, left, right):
+    """Delta of the layer below `layer` from this layer's; left and right bound the units of the one below."""
     capacity = scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
-    here = plan.offset[layer] * capacity + first * below
+    here = plan.offset[layer] * capacity + first * below + left
     product_backward(scratch.delta, here, below, scratch.delta, plan.offset[layer + 1] * capacity + first * row, row,
-                     theta, plan.weights[layer], row, scratch.zeros,
-                     last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
+                     theta, plan.weights[layer] + left * row, row, scratch.zeros,
+                     last - first, right - left, plan.units[layer + 1], panel)  # fmt: skip
     activate_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, below,
-                      last - first, plan.units[layer])  # fmt: skip
+                      last - first, right - left)  # fmt: skip
 
 
 @part
-def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, first, last):
-    """Add the layer's gradient to target, for the columns from first to last, whole lines.
+def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, left, right):
+    """Add the layer's gradient to target, for the whole batch.
 
     target   theta, or zeros in theta's layout
     """
@@ -70,13 +68,13 @@ def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target
     at = plan.weights[layer]
     if layer == 0 and data.starts.size > 0:
         sparse_gradient(target, at, row, data.starts, data.column, data.value, order, start, rows,
-                        delta, delta_at, row, first, last)  # fmt: skip
+                        delta, delta_at, row, left, right)  # fmt: skip
     else:
-        product_gradient(target, at + first, row, acts, plan.offset[layer] * capacity, below,
-                         delta, delta_at + first, row, scratch.zeros,
-                         rows, plan.units[layer], last - first, panel)  # fmt: skip
+        product_gradient(target, at + left, row, acts, plan.offset[layer] * capacity, below,
+                         delta, delta_at + left, row, scratch.zeros,
+                         rows, plan.units[layer], right - left, panel)  # fmt: skip
     if plan.trained[layer]:
-        for j in range(first, last, line):
+        for j in range(left, right, line):
             total = load(target, plan.bias[layer] + j)
             for i in range(rows):
                 total = total + load(delta, delta_at + i * row + j)

@@ -482,3 +482,13 @@ def test_summary_lists_layers_shapes_and_parameters(capsys):
     assert "12,560" in out
     assert "Total params: 12,786 (49.95 KB)" in out
     assert "InputLayer" not in out
+
+
+def test_rows_of_zeros_train_the_bias_alone():
+    model = fastmlp.Sequential([Input((4,)), Dense(3, activation="softmax")])
+    model.compile(optimizer=SGD(1.0), loss="sparse_categorical_crossentropy")
+    before = model.get_weights()
+    fit(model, np.zeros((8, 4), np.float32), np.full(8, 2))
+    after = model.get_weights()
+    assert np.array_equal(before[0], after[0])
+    assert after[1][2] > 0 > after[1][0]

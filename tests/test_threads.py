@@ -36,6 +36,7 @@ def job():
 def eager_teams(monkeypatch):
     """A thread is worth waking for any work, and a team may be larger than the machine."""
     monkeypatch.setattr(threads, "WORTH", 1)
+    monkeypatch.setattr(threads, "WORTH_WAKING", 1)
     monkeypatch.setattr(threads, "_limit", 2)
     return monkeypatch
 
@@ -68,7 +69,10 @@ def test_concurrent_predictions_give_the_serial_answer(eager_teams):
 
 def python(code):
     """Run the code in a process of its own, from this folder, with teams for any work; returns what it prints."""
-    setup = "import sys; sys.path.insert(0, 'tests'); import test_threads; test_threads.threads.WORTH = 1\n"
+    setup = """
+import sys; sys.path.insert(0, "tests"); import test_threads
+test_threads.threads.WORTH = test_threads.threads.WORTH_WAKING = 1
+"""
     run = subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -118,7 +122,7 @@ def test_number_of_threads_is_checked_and_kept(monkeypatch):
     assert fastmlp.get_num_threads() == threads.available()
     fastmlp.set_num_threads(1)
     assert fastmlp.get_num_threads() == 1
-    assert threads.team_size(1e12) == 1
+    assert threads.team_size(1e12) == threads.team_size(1e12, waking=True) == 1
     for wrong, kind in [(0, ValueError), (threads.available() + 1, ValueError), (1.5, TypeError)]:
         with pytest.raises(kind, match="number of threads"):
             fastmlp.set_num_threads(wrong)
@@ -138,3 +142,23 @@ def test_training_leaves_the_floating_point_state_alone(eager_teams):
     assert (tiny * np.float32(0.5))[0] > 0
     job()
     assert (tiny * np.float32(0.5))[0] > 0
+
+
+def test_warmup_leaves_nothing_to_compile_for_the_tutorial():
+    code = """
+import numpy as np, fastmlp
+from fastmlp.kernels._jit import KERNELS
+fastmlp.warmup()
+before = {name: len(kernel.overloads) for name, kernel in KERNELS.items()}
+for x in (np.zeros((6, 4, 4), np.uint8), np.eye(16, dtype=np.float32)[:6].reshape(6, 4, 4)):
+    one_hot = ("categorical_crossentropy", np.eye(2)[[0] * 6])
+    for loss, y in (("sparse_categorical_crossentropy", np.arange(6) % 2), one_hot):
+        layers = [fastmlp.layers.Input((4, 4)), fastmlp.layers.Flatten(), fastmlp.layers.Dense(40, activation="relu")]
+        model = fastmlp.Sequential([*layers, fastmlp.layers.Dense(2, activation="softmax")])
+        model.compile(optimizer=fastmlp.optimizers.SGD(0.1, 0.9), loss=loss, metrics=["accuracy"])
+        model.fit(x, y, epochs=2, validation_split=0.5, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        model.predict(x)
+print({name: len(kernel.overloads) for name, kernel in KERNELS.items()} == before)
+"""
+    assert python(code).strip() == "True"
