@@ -115,9 +115,9 @@ def samples(net: Network, n, *, kind="float", compress=False, seed=1):
     rng = np.random.default_rng(seed)
     k, m, dtype = net.layout.inputs, net.layout.outputs, net.theta.dtype
     if kind == "uint8":
-        x = (rng.integers(1, 4, (n, k)) * (rng.random((n, k)) < 0.3)).astype(np.uint8)
+        x = (rng.integers(1, 4, (n, k)) * (rng.random((n, k)) < 0.2)).astype(np.uint8)
     else:
-        x = (rng.standard_normal((n, k)) * (rng.random((n, k)) < (0.3 if compress else 1))).astype(dtype)
+        x = (rng.standard_normal((n, k)) * (rng.random((n, k)) < (0.2 if compress else 1))).astype(dtype)
     labels = rng.integers(0, m, n).astype(np.int32)
     if net.loss == "sparse_categorical_crossentropy":
         y, data = labels, plans.data(net.layout, x, labels, None, compress)
