@@ -56,25 +56,28 @@ def dense_backward(plan, layer, theta, scratch, panel, first, last, left, right)
 
 
 @part
-def dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, left, right):
+def dense_gradient(
+    plan, layer, data, order, start, rows, scratch, panel, target, top, bottom, left, right, bias
+):  # fmt: skip
     """Add the layer's gradient to target, for the whole batch.
 
-    target   theta, or zeros in theta's layout
+    target        theta, or zeros in theta's layout
+    top, bottom   which inputs; all where the rows are compressed
+    bias          whether that of the bias is wanted too
     """
     acts, delta, capacity = scratch.acts, scratch.delta, scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
-    line = lanes(target)
     delta_at = plan.offset[layer + 1] * capacity
     at = plan.weights[layer]
     if layer == 0 and data.starts.size > 0:
         sparse_gradient(target, at, row, data.starts, data.column, data.value, order, start, rows,
                         delta, delta_at, row, left, right)  # fmt: skip
     else:
-        product_gradient(target, at + left, row, acts, plan.offset[layer] * capacity, below,
+        product_gradient(target, at + top * row + left, row, acts, plan.offset[layer] * capacity + top, below,
                          delta, delta_at + left, row, scratch.zeros,
-                         rows, plan.units[layer], right - left, panel)  # fmt: skip
-    if plan.trained[layer]:
-        for j in range(left, right, line):
+                         rows, bottom - top, right - left, panel)  # fmt: skip
+    if plan.trained[layer] and bias:
+        for j in range(left, right, lanes(target)):
             total = load(target, plan.bias[layer] + j)
             for i in range(rows):
                 total = total + load(delta, delta_at + i * row + j)
