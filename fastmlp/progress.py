@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any
@@ -61,6 +62,7 @@ class Progress:
                 bar_format="{n_fmt}/{total_fmt} {bar:20} {desc}",
                 ascii=" ━",
                 file=sys.stdout,
+                ncols=shutil.get_terminal_size().columns,  # 80 where the terminal doesn't say
                 mininterval=_REFRESH,
                 miniters=1,
             )
