@@ -10,6 +10,9 @@ from typing import Any
 # Seconds between two drawings of the bar: often enough for the eye, and rare enough to cost nothing.
 _REFRESH = 0.1
 
+# Width of the bar, as in Keras.
+_CELLS = 20
+
 
 def _number(value: float) -> str:
     return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"
@@ -59,7 +62,7 @@ class Progress:
 
             self._bar = tqdm(
                 total=self._steps,
-                bar_format="{n_fmt}/{total_fmt} {bar:20} {desc}",
+                bar_format=f"{{n_fmt}}/{{total_fmt}} {{bar:{_CELLS}}} {{desc}}",
                 ascii=" ━",
                 file=sys.stdout,
                 ncols=shutil.get_terminal_size().columns,  # 80 where the terminal doesn't say
@@ -78,9 +81,11 @@ class Progress:
         """The epoch is over, validation included."""
         seconds = time.perf_counter() - self._start
         if self._bar is not None:
-            self._bar.n = self._steps
-            self._bar.set_description_str(line(self._steps, self._steps, seconds, logs), refresh=True)
+            # The last line is printed, not drawn: a bar is cut at the terminal's width, and it holds the results.
+            self._bar.leave = False
             self.close()
+            text = line(self._steps, self._steps, seconds, logs)
+            print(f"{self._steps}/{self._steps} {_CELLS * '━'} {text}", flush=True)
         elif not self._silent:
             print(f"{self._steps}/{self._steps} - {line(self._steps, self._steps, seconds, logs)}", flush=True)
 

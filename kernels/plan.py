@@ -8,6 +8,7 @@ Every row is padded to whole lines of 64 bytes, so that a row of up to 16 float3
 weights stays zero. Layer l reads the activations l and writes l + 1; 0 is the input.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,7 @@ def padded(units: int, dtype) -> int:
 
 def aligned_zeros(shape, dtype) -> np.ndarray:
     """Zeros that start at a whole line: NumPy's own memory starts at an address % 64 of 16 or 48."""
-    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    count = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     raw = np.zeros(count + LINE, np.uint8)
     first = -raw.ctypes.data % LINE
     return raw[first : first + count].view(dtype).reshape(shape)

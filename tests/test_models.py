@@ -492,3 +492,12 @@ def test_rows_of_zeros_train_the_bias_alone():
     after = model.get_weights()
     assert np.array_equal(before[0], after[0])
     assert after[1][2] > 0 > after[1][0]
+
+
+@pytest.mark.parametrize("library", ["jax.numpy", "torch"])
+def test_arrays_of_other_libraries_are_taken(classifier, blobs, library):
+    other = pytest.importorskip(library)
+    x, y = blobs
+    expected = classifier.predict(x)
+    assert np.array_equal(classifier.predict(other.asarray(x)), expected)
+    fit(classifier, other.asarray(x), other.asarray(y), validation_split=0.2)
