@@ -6,10 +6,12 @@ Nothing is computed and nothing in a model changes before all of it has passed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
+
+Described = TypeVar("Described")
 
 
 def known_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -21,6 +23,18 @@ def known_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), by_case, n=1)
     hint = f"; did you mean {by_case[near[0]]!r}?" if near else "."
     raise ValueError(f"{kind} {name!r} is unknown{hint} Known: {', '.join(names)}")
+
+
+def resolve(kind: str, identifier: Any, base: type[Described], by_name: Callable[[str], Described]) -> Described:
+    """Object of `base` from one, from its class, or from a name through by_name; TypeError for anything else."""
+    if isinstance(identifier, base):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, base):
+        return identifier()
+    if isinstance(identifier, str):
+        return by_name(identifier)
+    article = "an" if base.__name__[0] in "AEIOU" else "a"
+    raise TypeError(f"{kind} must be a name or {article} {base.__name__}, got {identifier!r}")
 
 
 def positive_int(name: str, value: Any, least: int = 1) -> int:

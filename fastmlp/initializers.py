@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .checks import known_name
+from .checks import known_name, resolve
 
 # Standard deviation of a normal distribution cut off at two sigma, which VarianceScaling divides out.
 _TRUNCATED = 0.87962566103423978
@@ -151,12 +151,9 @@ _NAMES: dict[str, type[Initializer]] = {
 
 def get(identifier: Any) -> Initializer:
     """Initializer from an object, a class or a name in Keras's spellings ("glorot_uniform", "GlorotUniform")."""
-    if isinstance(identifier, Initializer):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Initializer):
-        return identifier()
-    if isinstance(identifier, str):
-        classes = {cls.__name__.lower(): name for name, cls in _NAMES.items()}
-        name = classes.get(identifier.lower()) or known_name("initializer", identifier, _NAMES)
-        return _NAMES[name]()
-    raise TypeError(f"an initializer must be a name or an Initializer, got {identifier!r}")
+    return resolve("an initializer", identifier, Initializer, _by_name)
+
+
+def _by_name(name: str) -> Initializer:
+    classes = {cls.__name__.lower(): cls for cls in _NAMES.values()}
+    return (classes.get(name.lower()) or _NAMES[known_name("initializer", name, _NAMES)])()

@@ -95,11 +95,8 @@ def get(identifier: Any) -> Loss:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
-    if isinstance(identifier, Loss):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Loss):
-        return identifier()
-    if isinstance(identifier, str):
-        name = _SHORT.get(identifier.lower()) or checks.known_name("loss", identifier, (*NAMES, "mse", "bce"))
-        return _LOSSES[name]
-    raise TypeError(f"loss must be a name or a Loss, got {identifier!r}. Known: {', '.join(NAMES)}")
+    return checks.resolve("loss", identifier, Loss, _by_name)
+
+
+def _by_name(name: str) -> Loss:
+    return _LOSSES[_SHORT.get(name.lower()) or checks.known_name("loss", name, (*NAMES, "mse", "bce"))]

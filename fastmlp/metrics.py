@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .checks import known_name
+from .checks import known_name, resolve
 from .kernels import metrics as _kernels
 
 _SHORT = {
@@ -101,11 +101,8 @@ def get(identifier: Any) -> Metric:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
-    if isinstance(identifier, Metric):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Metric):
-        return identifier()
-    if isinstance(identifier, str):
-        name = _SHORT.get(identifier.lower()) or known_name("metric", identifier, _NAMES)
-        return Metric(identifier, kind=name)
-    raise TypeError(f"a metric must be a name or a Metric, got {identifier!r}. Known: {', '.join(_NAMES)}")
+    return resolve("a metric", identifier, Metric, _by_name)
+
+
+def _by_name(name: str) -> Metric:
+    return Metric(name, kind=_SHORT.get(name.lower()) or known_name("metric", name, _NAMES))

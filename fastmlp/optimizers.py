@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import known_name
+from .checks import known_name, resolve
 from .kernels import optimizers as _kernels
 
 
@@ -96,10 +96,4 @@ def get(identifier: Any) -> Optimizer:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
-    if isinstance(identifier, Optimizer):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()  # type: ignore[call-arg]
-    if isinstance(identifier, str):
-        return _NAMES[known_name("optimizer", identifier, _NAMES)]()
-    raise TypeError(f"optimizer must be a name or an Optimizer, got {identifier!r}. Known: {', '.join(_NAMES)}")
+    return resolve("optimizer", identifier, Optimizer, lambda name: _NAMES[known_name("optimizer", name, _NAMES)]())
