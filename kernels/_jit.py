@@ -35,7 +35,7 @@ def _source_digest() -> str:
     options = [
         (name, value)
         for name, value in sorted(os.environ.items())
-        if name.startswith(("NUMBA_", "FASTMLP_SIMD")) and name not in _WITHOUT_EFFECT
+        if name.startswith("NUMBA_") and name not in _WITHOUT_EFFECT
     ]
     versions = (sys.version_info[:2], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
     digest.update(repr((versions, options)).encode())
