@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from fastmlp import reference
+
 
 def test_tutorial_runs_with_its_imports_changed(monkeypatch, capsys):
     from fastmlp.datasets import mnist, printed_digits
 
     try:
-        data = mnist.load_data()
+        name, data = "mnist", mnist.load_data()
     except OSError:
-        data = printed_digits.load_data()
+        name, data = "printed_digits", printed_digits.load_data()
     monkeypatch.setattr(mnist, "load_data", lambda: data)
 
     # ---- the notebook
@@ -47,7 +49,8 @@ def test_tutorial_runs_with_its_imports_changed(monkeypatch, capsys):
     # ---- its end
 
     assert accuracy == pytest.approx((predicted == y_test).mean())
-    # Keras's ten seeds lie between 0.83 and 0.89 on MNIST after these 40 epochs.
-    assert 0.75 < accuracy < 0.95
+    # Another machine rounds differently and lands elsewhere in the spread, so the bound is a wide one.
+    keras = reference.recorded()[name]["tutorial"]
+    assert abs(accuracy - keras.mean) < 5 * keras.std
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert "Epoch 20/20" in capsys.readouterr().out
