@@ -25,7 +25,7 @@ from .progress import Progress
 # weights many times, and few enough that their activations stay in the second-level cache.
 _ROWS_PER_THREAD = 240
 
-# Buffers of predict that a model keeps of each size, and what a call that scores nothing writes to.
+# Buffers of evaluate and predict that a model keeps of each size, and what a call without these results writes to.
 _KEPT_WORKSPACES = 4
 _NOTHING = np.empty(0)
 
@@ -68,7 +68,8 @@ class Sequential:
         self._slots: np.ndarray | None = None
         self._slots_of = ""
         self._training = False
-        self._workspaces: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+        self._plan: Any = None
+        self._workspaces: dict[tuple[int, int], list[Any]] = {}
         for layer in layers or ():
             self.add(layer)
 
@@ -139,6 +140,7 @@ class Sequential:
         for layer, before, after in zip(self._layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
         self._layout, self._theta, self._shape = made, theta, shape
+        self._plan = plans.plan(made, "mean_squared_error", (), "sgd")  # of predict, which uses neither loss nor step
         self._workspaces.clear()
 
     def _need_built(self) -> plans.Layout:
@@ -437,17 +439,31 @@ class Sequential:
 
     def _evaluate(self, plan: Any, data: Data) -> list[float]:
         """Means of the loss and of each metric."""
-        layout = self._need_built()
         count = max(len(data.labels), len(data.targets))
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
-        scratch = plans.scratch(layout, min(count, _ROWS_PER_THREAD * size), size)
         losses, metrics = np.empty(count), np.empty((count, len(plan.metrics)))
-        out = np.empty((0, layout.outputs), self.dtype)
+        self._infer(plan, data, count, losses, metrics, np.empty((0, 0), self.dtype))
+        return [losses.mean(), *metrics.mean(axis=0)]
+
+    def _infer(
+        self, plan: Any, data: Data, count: int, losses: np.ndarray, metrics: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Run the network on `count` samples for whichever of losses with metrics, and out, are not empty."""
+        layout = self._need_built()
+        size = threads.team_size(2.0 * layout.weights * count, waking=True)
+        # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
+        # call, in two sizes for each team. Two threads in here at once have two of them.
+        capacity = 1 if count == 1 else _ROWS_PER_THREAD * size
+        kept = self._workspaces.setdefault((capacity, size), [])
+        try:
+            scratch = kept.pop()
+        except IndexError:
+            scratch = plans.scratch(layout, capacity, size)
         threads.run(
             kernels.infer, size, scratch.sync,
             plan, self._theta, data, np.arange(count), scratch, losses, metrics, out,
         )  # fmt: skip
-        return [losses.mean(), *metrics.mean(axis=0)]
+        if len(kept) < _KEPT_WORKSPACES:
+            kept.append(scratch)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> np.ndarray:
         """Output of the last layer for every sample.
@@ -466,25 +482,8 @@ class Sequential:
         rows, shape = self._samples(x)
         self._build(shape)
         layout = self._need_built()
-        count = len(rows)
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
-        # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
-        # call, in two sizes for each team. Two threads in here at once have two of them.
-        capacity = 1 if count == 1 else _ROWS_PER_THREAD * size
-        kept = self._workspaces.setdefault((capacity, size), [])
-        try:
-            plan, scratch = kept.pop()
-        except IndexError:
-            plan = plans.plan(layout, "mean_squared_error", (), "sgd")
-            scratch = plans.scratch(layout, capacity, size)
-        out = np.empty((count, layout.outputs), self.dtype)
-        threads.run(
-            kernels.infer, size, scratch.sync,
-            plan, self._theta, plans.data(layout, rows, None, None), np.arange(count), scratch,
-            _NOTHING, _NOTHING[:, None], out,
-        )  # fmt: skip
-        if len(kept) < _KEPT_WORKSPACES:
-            kept.append((plan, scratch))
+        out = np.empty((len(rows), layout.outputs), self.dtype)
+        self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NOTHING, _NOTHING[:, None], out)
         return out
 
     def __call__(self, x: Any) -> np.ndarray:
