@@ -16,12 +16,24 @@ from pathlib import Path
 
 import llvmlite
 import numba
+from llvmlite import binding
 from numba import types
 from numba.core import caching, compiler, config
 from numba.extending import intrinsic
 
 #: False under NUMBA_DISABLE_JIT=1: kernels then run as plain Python, vectors as small NumPy arrays.
 JIT = not config.DISABLE_JIT
+
+
+def features(name: str) -> bool:
+    """Whether the machine code may use that processor feature ("avx512f", "avx2", ...).
+
+    Those of this machine, or of NUMBA_CPU_FEATURES if that is set, as the tests do to run the code of a lesser one.
+    """
+    if config.CPU_FEATURES is not None:
+        return f"+{name}" in config.CPU_FEATURES.split(",")
+    return bool(binding.get_host_cpu_features().get(name))
+
 
 # Variables of Numba that say where or how wide it runs, not what code it makes.
 _WITHOUT_EFFECT = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG_CACHE")

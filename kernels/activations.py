@@ -21,7 +21,7 @@ from .simd import (
     store,
     store_first,
     sum_lanes,
-    where_positive,
+    where_less,
 )
 from .simd import tanh as tanh_lanes
 
@@ -37,7 +37,7 @@ WITHOUT_GRADIENT = (STEP,)
 
 @part
 def step_value(z):
-    return where_positive(z, splat(z, 1), splat(z, 0))
+    return where_less(splat(z, 0), z, splat(z, 1), splat(z, 0))
 
 
 # ------------------------------------------------------------------ sigmoid: 1 / (1 + exp(-z))
@@ -77,7 +77,7 @@ def relu_value(z):
 
 @part
 def relu_slope(a):
-    return where_positive(a, splat(a, 1), splat(a, 0))
+    return where_less(splat(a, 0), a, splat(a, 1), splat(a, 0))
 
 
 # ------------------------------------------------------------------ softmax: exp(z_j - max z) / sum_j

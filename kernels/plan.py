@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .matmul import PANEL_ROWS
+from .matmul import PANEL_LINES
 from .simd import LINE
 
 
@@ -71,7 +71,7 @@ class Scratch(NamedTuple):
     gradient      theta's size, or (0,) where the step is added while the gradient is summed
     losses        (capacity,) float64: loss of each row of the batch
     metrics       (capacity, metrics) float64
-    panels        (threads, PANEL_ROWS lines): packed operand of each thread
+    panels        (threads, PANEL_LINES lines): packed operand of each thread
     zeros         one row of zeros, as long as the widest
     sync          see team.py
     """
@@ -109,4 +109,4 @@ def aligned_zeros(shape, dtype) -> np.ndarray:
 
 def panel_shape(threads: int, dtype) -> tuple[int, int]:
     """Shape of Scratch.panels."""
-    return threads, PANEL_ROWS * LINE // np.dtype(dtype).itemsize
+    return threads, PANEL_LINES * LINE // np.dtype(dtype).itemsize

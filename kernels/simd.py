@@ -5,13 +5,16 @@ or SSE: LLVM splits it, so one source serves every machine, and a sum runs in th
 Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many elements.
 
     load store load_first store_first    a line at an element offset of a C-ordered array of any shape, unchecked
+    load_as                              the same from an array of another type (uint8 pixels), converted
     element                              one number likewise
     lanes                                numbers in a line of an array's dtype, a constant of the compiled code
     prefetch                             start fetching the cache line of an element
     splat like                           a number in every lane
-    + - * / unary-    fma maximum minimum where_positive keep_first
-    exp tanh                             accurate to 2 ulp (float32 and float64), NaN kept
+    + - * / unary-    fma maximum minimum keep_first
+    where_less where_at_most where_equal choose per lane by a comparison; none holds for NaN
+    exp log tanh                         accurate to 2 ulp (float32 and float64), NaN kept
     sum_lanes max_lanes                  across a vector
+    transpose_block                      a square of lines from one array into another, turned
 """
 
 import math
@@ -69,6 +72,13 @@ def splat_value(builder, scalar, vector_type):
 def fma_value(builder, a, b, c):
     """A * b + c, fused where the machine can (fmuladd, since a true fma is a slow call where it can't)."""
     return call_llvm(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, [a, b, c])
+
+
+def prefetch_pointer(builder, pointer, level=3):
+    """Start fetching the cache line at a byte pointer, into the first-level cache (3) or the second (2)."""
+    # for reading (0), as data (1)
+    numbers = [ir.Constant(ir.IntType(32), number) for number in (0, level, 1)]
+    call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *numbers])
 
 
 def _suffix(vector_type):
@@ -156,6 +166,22 @@ def _store_first(typingctx, array, index, vector, count):
 
 
 @intrinsic
+def _load_as(typingctx, like, array, index):
+    result = _vector_of(like)
+
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[1], args[1], sig.args[2], args[2])
+        vector_type = context.get_value_type(result)
+        source_type = ir.VectorType(pointer.type.pointee, result.lanes)
+        source = builder.load(builder.bitcast(pointer, source_type.as_pointer()), align=array.dtype.bitwidth // 8)
+        if array.dtype == result.dtype:
+            return source
+        return (builder.sitofp if array.dtype.signed else builder.uitofp)(source, vector_type)
+
+    return result(like, array, index), codegen
+
+
+@intrinsic
 def _element(typingctx, array, index):
     def codegen(context, builder, sig, args):
         pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
@@ -178,10 +204,7 @@ def _lanes(typingctx, array):
 def _prefetch(typingctx, array, index):
     def codegen(context, builder, sig, args):
         pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
-        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        # for reading (0), into the first level (3), as data (1)
-        numbers = [ir.Constant(ir.IntType(32), number) for number in (0, 3, 1)]
-        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *numbers])
+        prefetch_pointer(builder, builder.bitcast(pointer, ir.IntType(8).as_pointer()))
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
@@ -231,6 +254,7 @@ def _elementwise(emit):
         2: lambda typingctx, a: (a(a), codegen),
         3: lambda typingctx, a, b: (a(a, b), codegen),
         4: lambda typingctx, a, b, c: (a(a, b, c), codegen),
+        5: lambda typingctx, a, b, c, d: (a(a, b, c, d), codegen),
     }
     return intrinsic(typed[emit.__code__.co_argcount])
 
@@ -244,8 +268,16 @@ def _emit_minimum(builder, a, b):
     return builder.select(builder.fcmp_ordered(">", a, b), b, a)
 
 
-def _emit_where_positive(builder, test, yes, no):
-    return builder.select(builder.fcmp_ordered(">", test, _constant(test.type, 0)), yes, no)
+def _emit_where_less(builder, a, b, yes, no):
+    return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
+
+
+def _emit_where_at_most(builder, a, b, yes, no):
+    return builder.select(builder.fcmp_ordered("<=", a, b), yes, no)
+
+
+def _emit_where_equal(builder, a, b, yes, no):
+    return builder.select(builder.fcmp_ordered("==", a, b), yes, no)
 
 
 @intrinsic
@@ -277,7 +309,40 @@ def _reduction(combine):
     return reduce
 
 
-# ---------------------------------------------------------------------------------------------- exp, tanh
+@intrinsic
+def _transpose_block(typingctx, source, source_at, source_row, target, target_at, target_row):
+    """Lines i of the source, source_row apart, become lanes i of the target's lines, target_row apart.
+
+    In log2(lanes) rounds of interleaving two lines each: 64 shuffles for 16 x 16 float32.
+    """
+    vector = _vector_of(source)
+
+    def codegen(context, builder, sig, args):
+        vector_type = context.get_value_type(vector)
+        align, count = vector.dtype.bitwidth // 8, vector.lanes
+        word, index = ir.IntType(64), ir.VectorType(ir.IntType(32), vector.lanes)
+
+        def line(array, at, row, i):
+            first = element_pointer(context, builder, sig.args[array], args[array], sig.args[at], args[at])
+            distance = context.cast(builder, args[row], sig.args[row], types.int64)
+            pointer = builder.gep(first, [builder.mul(distance, ir.Constant(word, i))])
+            return builder.bitcast(pointer, vector_type.as_pointer())
+
+        # After interleaving lines i and i + lanes / 2 into lines 2i and 2i + 1, log2(lanes) times, all is turned.
+        low = ir.Constant(index, [i // 2 + count * (i % 2) for i in range(count)])
+        high = ir.Constant(index, [count // 2 + i // 2 + count * (i % 2) for i in range(count)])
+        lines = [builder.load(line(0, 1, 2, i), align=align) for i in range(count)]
+        for _ in range(count.bit_length() - 1):
+            pairs = list(zip(lines[: count // 2], lines[count // 2 :]))
+            lines = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in (low, high)]
+        for i, value in enumerate(lines):
+            builder.store(value, line(3, 4, 5, i), align=align)
+        return context.get_dummy_value()
+
+    return types.void(source, source_at, source_row, target, target_at, target_row), codegen
+
+
+# ---------------------------------------------------------------------------------------------- exp, log, tanh
 
 # exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2 + rounding; ln 2 in two parts so that n * high
 # is exact (Cody & Waite 1980, ch. 6). float32: the polynomial of Cephes expf; float64: Taylor's, whose
@@ -319,6 +384,18 @@ _TANH = {
 }
 
 
+# log(x) = n ln 2 + log(m) with x = 2^n m and sqrt(1/2) <= m < sqrt(2). float32: the polynomial of Cephes logf.
+# float64: with s = (m - 1) / (m + 1), log(m) = 2 s + 2 s^3 / 3 + 2 s^5 / 5 + ...; |s| < 0.1716, so that the first
+# left-out term, of s^23, is below 2^-60. ln 2 in two parts as above, log(m) less its largest term added in between.
+_LOG = {
+    32: [
+        *(7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1),
+        *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
+    ],
+    64: [2.0 / i for i in range(21, 1, -2)],
+}
+
+
 def _horner(builder, coefficients, x):
     value = _constant(x.type, coefficients[0])
     for coefficient in coefficients[1:]:
@@ -345,6 +422,44 @@ def _emit_exp(builder, x):
     return builder.select(builder.fcmp_unordered(">", x, highest), too_large, value)
 
 
+def _emit_log(builder, x):
+    bits = _bits_type(x.type)
+    width = bits.element.width
+    mantissa, bias = _EXP[width]["mantissa"], {32: 127, 64: 1023}[width]
+    one, zero, half = (_constant(x.type, c) for c in (1, 0, 0.5))
+    # Denormals are lifted into the normal range first.
+    tiny = builder.fcmp_ordered("<", x, _constant(x.type, 2.0 ** (1 - bias)))
+    lift = mantissa + 1
+    y = builder.select(tiny, builder.fmul(x, _constant(x.type, 2.0**lift)), x)
+    # m = y / 2^n: the exponent's bits, counted from those of sqrt(1/2).
+    root = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}[width]
+    offset = builder.sub(builder.bitcast(y, bits), _constant(bits, root))
+    n = builder.ashr(offset, _constant(bits, mantissa))
+    m = builder.bitcast(builder.sub(builder.bitcast(y, bits), builder.shl(n, _constant(bits, mantissa))), x.type)
+    n = builder.sitofp(n, x.type)
+    n = builder.fsub(n, builder.select(tiny, _constant(x.type, lift), zero))
+    high, low = (_constant(x.type, _EXP[width][part]) for part in ("high", "low"))
+    f = builder.fsub(m, one)
+    square = builder.fmul(f, f)
+    if width == 32:
+        rest = builder.fmul(builder.fmul(f, square), _horner(builder, _LOG[32], f))
+        rest = builder.fsub(fma_value(builder, n, low, rest), builder.fmul(half, square))
+    else:
+        # log(m) = f - f^2 / 2 + s (f^2 / 2 + r), r the series less its first term (as in FreeBSD's e_log.c)
+        s = builder.fdiv(f, builder.fadd(f, _constant(x.type, 2)))
+        z = builder.fmul(s, s)
+        series = builder.fmul(z, _horner(builder, _LOG[64], z))
+        half_square = builder.fmul(half, square)
+        rest = builder.fmul(s, builder.fadd(half_square, series))
+        rest = builder.fsub(fma_value(builder, n, low, rest), half_square)
+    value = fma_value(builder, n, high, builder.fadd(f, rest))
+    # log(0) = -inf, log(inf) = inf, NaN below zero and for NaN.
+    infinity = _constant(x.type, math.inf)
+    value = builder.select(builder.fcmp_ordered("==", x, infinity), x, value)
+    value = builder.select(builder.fcmp_ordered("==", x, zero), builder.fneg(infinity), value)
+    return builder.select(builder.fcmp_unordered("<", x, zero), _constant(x.type, math.nan), value)
+
+
 def _emit_tanh(builder, x):
     numerator, denominator = _TANH[_bits_type(x.type).element.width]
     size = call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
@@ -364,13 +479,16 @@ def _emit_tanh(builder, x):
 
 if JIT:
     load, store, load_first, store_first, element = _load, _store, _load_first, _store_first, _element
-    splat, lanes, prefetch = _splat, _lanes, _prefetch
+    splat, lanes, prefetch, load_as, transpose_block = _splat, _lanes, _prefetch, _load_as, _transpose_block
     keep_first = _keep_first
     maximum = _elementwise(_emit_maximum)
     minimum = _elementwise(_emit_minimum)
-    where_positive = _elementwise(_emit_where_positive)
+    where_less = _elementwise(_emit_where_less)
+    where_at_most = _elementwise(_emit_where_at_most)
+    where_equal = _elementwise(_emit_where_equal)
     fma = _elementwise(fma_value)
     exp = _elementwise(_emit_exp)
+    log = _elementwise(_emit_log)
     tanh = _elementwise(_emit_tanh)
     sum_lanes = _reduction(lambda builder, a, b: builder.fadd(a, b))
     max_lanes = _reduction(_emit_maximum)
@@ -408,8 +526,23 @@ else:
     def fma(a, b, c):
         return a * b + c
 
-    def where_positive(test, yes, no):
-        return np.where(test > 0, yes, no)
+    def load_as(like, array, index):
+        return array.reshape(-1)[index : index + lanes(like)].astype(like.dtype)
+
+    def transpose_block(source, source_at, source_row, target, target_at, target_row):
+        source, target, line = source.reshape(-1), target.reshape(-1), lanes(source)
+        block = [source[source_at + i * source_row :][:line] for i in range(line)]
+        for i, column in enumerate(np.array(block).T):
+            target[target_at + i * target_row :][:line] = column
+
+    def where_less(a, b, yes, no):
+        return np.where(a < b, yes, no)
+
+    def where_at_most(a, b, yes, no):
+        return np.where(a <= b, yes, no)
+
+    def where_equal(a, b, yes, no):
+        return np.where(a == b, yes, no)
 
     def maximum(a, b):
         return np.where(a < b, b, a)  # NaN as the compiled form has it; np.maximum takes it from either
@@ -421,5 +554,9 @@ else:
         # In float64, as NumPy's float32 form is off by up to 2.5 ulp; and infinity is a result, not a fault.
         with np.errstate(over="ignore"):
             return np.exp(x.astype(np.float64)).astype(x.dtype)
+
+    def log(x):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(x.astype(np.float64)).astype(x.dtype)
 
     tanh, sum_lanes, max_lanes = np.tanh, np.sum, np.max

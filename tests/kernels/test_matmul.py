@@ -4,7 +4,7 @@ import reference
 from support import DTYPES, SIZES, compiled_only, lanes, small_kernel, some
 from tolerance import assert_close
 
-from fastmlp.kernels.matmul import PANEL_ROWS, matmul, pack, pack_transposed
+from fastmlp.kernels.matmul import PANEL_LINES, TILES, matmul, pack, pack_transposed
 from fastmlp.kernels.matmul import product_backward as backward_part
 from fastmlp.kernels.matmul import product_forward as forward_part
 from fastmlp.kernels.matmul import product_gradient as gradient_part
@@ -12,7 +12,8 @@ from fastmlp.kernels.plan import aligned_zeros, padded
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES)
 
-DEPTHS = (*SIZES, PANEL_ROWS, PANEL_ROWS + 1, 300, 2 * PANEL_ROWS + 5)[: some(None, -2)]
+# Depths around that of a packed panel of each width.
+DEPTHS = (*SIZES, *some(sorted({PANEL_LINES // width + i for width in TILES for i in (0, 1)} | {300, 1100}), ()))
 
 
 # Parts are put into a kernel that calls them; these are the kernels.
@@ -76,7 +77,7 @@ def matrices(dtype, *shapes, seed=0):
 
 
 def panel(dtype):
-    return aligned_zeros(PANEL_ROWS * lanes(dtype), dtype)
+    return aligned_zeros(PANEL_LINES * lanes(dtype), dtype)
 
 
 def length(a, b):
@@ -131,24 +132,28 @@ def test_a_row_has_the_same_bits_in_a_batch_of_any_size(dtype):
 # ---------------------------------------------------------------------------------------------- packing
 
 
-def test_a_panel_holds_one_line_of_each_row(dtype):
-    (b,) = matrices(dtype, (7, 3 * lanes(dtype)))
-    target = np.full(8 * lanes(dtype), 7, dtype)
-    pack(target, b, lanes(dtype), b.shape[1], 7)
-    np.testing.assert_array_equal(target[: 7 * lanes(dtype)].reshape(7, -1), b[:, lanes(dtype) : 2 * lanes(dtype)])
-    assert (target[7 * lanes(dtype) :] == 7).all()
+@pytest.mark.parametrize("width", TILES)
+def test_a_panel_holds_some_lines_of_each_row(width, dtype):
+    row = width * lanes(dtype)
+    (b,) = matrices(dtype, (7, 2 * row + 3))
+    target = np.full(8 * row, 7, dtype)
+    pack(target, b, row, b.shape[1], width, 7)
+    np.testing.assert_array_equal(target[: 7 * row].reshape(7, -1), b[:, row : 2 * row])
+    assert (target[7 * row :] == 7).all()
 
 
-def test_a_transposed_panel_holds_columns_and_zero_beyond_them(dtype):
-    (w,) = matrices(dtype, (9, 11))
-    for columns in (1, 5, lanes(dtype)):
-        target = np.full(11 * lanes(dtype), 7, dtype)
-        source = np.concatenate([w.ravel(), matrices(dtype, 99)[0]])
-        pack_transposed(target, source, 11, 11, columns, 10)
-        expected = np.zeros((10, lanes(dtype)), dtype)
-        expected[:, :columns] = source[11 : 11 + 11 * columns].reshape(columns, 11)[:, :10].T
-        np.testing.assert_array_equal(target[: 10 * lanes(dtype)].reshape(10, -1), expected)
-        assert (target[10 * lanes(dtype) :] == 7).all()
+@pytest.mark.parametrize("width", TILES)
+def test_a_transposed_panel_holds_columns_and_zero_beyond_them(width, dtype):
+    row = width * lanes(dtype)
+    (w,) = matrices(dtype, (row, 43))
+    for columns in (1, 5, lanes(dtype), row - 1, row):
+        for depth in (1, 10, lanes(dtype), 35):
+            target = np.full((depth + 1) * row, 7, dtype)
+            pack_transposed(target, w[:columns].ravel(), 3, 43, columns, width, depth)
+            expected = np.zeros((depth, row), dtype)
+            expected[:, :columns] = w[:columns, 3 : 3 + depth].T
+            np.testing.assert_array_equal(target[: depth * row].reshape(depth, row), expected)
+            assert (target[depth * row :] == 7).all()
 
 
 # ---------------------------------------------------------------------------------------------- layers' products

@@ -29,5 +29,5 @@ def test_zeros_start_at_a_line(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_panel_is_a_line_of_256_rows_for_each_thread(dtype):
-    assert panel_shape(3, dtype) == (3, 256 * lanes(dtype))
+def test_a_panel_is_32_kib_for_each_thread(dtype):
+    assert panel_shape(3, dtype) == (3, 512 * lanes(dtype))

@@ -11,6 +11,7 @@ from fastmlp.kernels.simd import (
     fma,
     keep_first,
     load,
+    load_as,
     load_first,
     max_lanes,
     maximum,
@@ -19,9 +20,13 @@ from fastmlp.kernels.simd import (
     store,
     store_first,
     sum_lanes,
-    where_positive,
+    transpose_block,
+    where_at_most,
+    where_equal,
+    where_less,
 )
 from fastmlp.kernels.simd import exp as exp_lanes
+from fastmlp.kernels.simd import log as log_lanes
 from fastmlp.kernels.simd import tanh as tanh_lanes
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES)
@@ -98,6 +103,38 @@ def test_lanes_beyond_the_first_are_loaded_as_zero_and_their_memory_is_not_read(
         np.testing.assert_array_equal(target, np.concatenate([source[2:], np.zeros(width - count, dtype)]))
 
 
+@small_kernel
+def convert_line(source, at, target):
+    store(target, 0, load_as(target, source, at))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, None])
+def test_a_line_is_loaded_from_an_array_of_another_type(kind, dtype):
+    source = np.random.default_rng(0).integers(-100, 100, 60).astype(kind or dtype)
+    for at in (0, 1, 7):
+        target = np.full(lanes(dtype), 7, dtype)
+        convert_line(source, at, target)
+        np.testing.assert_array_equal(target, source[at : at + lanes(dtype)].astype(dtype))
+
+
+@small_kernel
+def turn(source, at, row, target, to, distance):
+    transpose_block(source, at, row, target, to, distance)
+
+
+def test_a_block_of_lines_is_turned(dtype):
+    width = lanes(dtype)
+    for row, distance in ((width, width), (width + 3, 2 * width + 1)):
+        source = numbers(dtype, 2 + width * row)
+        target = np.full(1 + width * distance, 7, dtype)
+        turn(source, 2, row, target, 1, distance)
+        block = source[2:].reshape(width, row)[:, :width]
+        written = target[1:].reshape(width, distance)
+        np.testing.assert_array_equal(written[:, :width], block.T)
+        assert (written[:, width:] == 7).all()
+        assert target[0] == 7
+
+
 def test_an_element_is_found_by_its_flat_offset(dtype):
     source = numbers(dtype, 12).reshape(3, 4)
     assert [number_at(source, i) for i in range(12)] == list(source.ravel())
@@ -152,8 +189,18 @@ def smaller(a, b, c, out):
 
 
 @small_kernel
-def choose(a, b, c, out):
-    store(out, 0, where_positive(load(a, 0), load(b, 0), load(c, 0)))
+def less(a, b, c, out):
+    store(out, 0, where_less(load(a, 0), load(b, 0), load(c, 0), load(a, 0)))
+
+
+@small_kernel
+def most(a, b, c, out):
+    store(out, 0, where_at_most(load(a, 0), load(b, 0), load(c, 0), load(a, 0)))
+
+
+@small_kernel
+def equal(a, b, c, out):
+    store(out, 0, where_equal(load(a, 0), load(b, 0), load(c, 0), load(a, 0)))
 
 
 EXACT = {
@@ -164,7 +211,9 @@ EXACT = {
     negate: lambda a, b, c: -a,
     larger: lambda a, b, c: np.where(a < b, b, a),
     smaller: lambda a, b, c: np.where(a > b, b, a),
-    choose: lambda a, b, c: np.where(a > 0, b, c),
+    less: lambda a, b, c: np.where(a < b, c, a),
+    most: lambda a, b, c: np.where(a <= b, c, a),
+    equal: lambda a, b, c: np.where(a == b, c, a),
 }
 
 
@@ -172,7 +221,7 @@ EXACT = {
 def test_arithmetic_has_the_bits_of_numpy(operation, dtype):
     for seed in range(20):
         a, b, c = numbers(dtype, (3, lanes(dtype)), seed)
-        a[:3] = 0, -0.0, b[2]
+        a[:4] = 0, -0.0, *b[2:4]
         out = np.empty_like(a)
         operation(a, b, c, out)
         expected = EXACT[operation](a, b, c)
@@ -180,16 +229,16 @@ def test_arithmetic_has_the_bits_of_numpy(operation, dtype):
         assert out.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("operation", [larger, smaller, choose], ids=lambda f: f.__name__.split("_")[0])
+@pytest.mark.parametrize("operation", [larger, smaller, less, most, equal], ids=lambda f: f.__name__.split("_")[0])
 def test_comparisons_keep_a_nan_in_their_first_argument(operation, dtype):
     a, b, c = numbers(dtype, (3, lanes(dtype)))
     a[::2] = np.nan
     b[1::4] = np.nan
     out = np.empty_like(a)
     operation(a, b, c, out)
-    # Every ordered comparison with NaN is false: maximum and minimum give a, where_positive gives `no`.
+    # Every ordered comparison with NaN is false, so all of them give a, which stands in the place of `no` above.
     np.testing.assert_array_equal(out, EXACT[operation](a, b, c))
-    assert np.isnan(out[::2]).all() == (operation is not choose)
+    assert np.isnan(out[::2]).all()
 
 
 @small_kernel
@@ -265,6 +314,13 @@ def exp_all(x, out):
     lanes = 64 // x.itemsize
     for i in range(0, x.size, lanes):
         store(out, i, exp_lanes(load(x, i)))
+
+
+@small_kernel
+def log_all(x, out):
+    lanes = 64 // x.itemsize
+    for i in range(0, x.size, lanes):
+        store(out, i, log_lanes(load(x, i)))
 
 
 @small_kernel
@@ -361,6 +417,18 @@ def test_exp_is_zero_below_the_normal_numbers(dtype):
     assert ((result == 0) | (result >= np.finfo(dtype).tiny)).all()
 
 
+def test_log_is_within_2_ulp_over_its_whole_range(dtype):
+    x = np.abs(np.concatenate([every_exponent(dtype), dense(0.5, 2, dtype), around(1, dtype), around(0.5**0.5, dtype)]))
+    x = x[(x > 0) & np.isfinite(x)]
+    assert ulps(evaluated(log_all, x), np.log(x.astype(np.longdouble))).max() <= 2
+
+
+def test_log_at_its_special_values(dtype):
+    x = np.array([1, 0.0, -0.0, np.inf, -np.inf, np.nan, -1, -np.finfo(dtype).smallest_subnormal], dtype)
+    expected = np.array([0, -np.inf, -np.inf, np.inf, np.nan, np.nan, np.nan, np.nan], dtype)
+    np.testing.assert_array_equal(evaluated(log_all, x), expected)
+
+
 def test_tanh_is_within_2_ulp_over_its_whole_range(dtype):
     x = np.concatenate([every_exponent(dtype), dense(-1, 1, dtype), dense(-25, 25, dtype)])
     x = np.concatenate([x, around(0.625, dtype), around(-0.625, dtype)])  # where the two formulas meet
@@ -384,9 +452,9 @@ def test_tanh_is_odd_and_at_most_one(dtype):
 
 
 def test_a_nan_in_one_lane_stays_in_that_lane(dtype):
-    for function in (exp_all, tanh_all):
+    for function in (exp_all, log_all, tanh_all):
         for at in range(lanes(dtype)):
-            x = numbers(dtype, lanes(dtype))
+            x = np.abs(numbers(dtype, lanes(dtype)))
             x[at] = np.nan
             np.testing.assert_array_equal(np.isnan(evaluated(function, x)), np.isnan(x))
 
