@@ -17,6 +17,7 @@ from .callbacks import History
 from .kernels import epoch as kernels
 from .kernels.activations import NAMES as ACTIVATIONS
 from .kernels.activations import WITHOUT_GRADIENT
+from .kernels.optimizers import HYPER_SIZE
 from .kernels.plan import Data, aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name
 from .progress import Progress
@@ -25,12 +26,14 @@ from .progress import Progress
 # weights many times, and few enough that their activations stay in the second-level cache.
 _ROWS_PER_THREAD = 240
 
-# Buffers of evaluate and predict that a model keeps of each size, and what a call without these results writes to.
+# Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
 _KEPT_WORKSPACES = 4
-_NOTHING = np.empty(0)
+_NO_TOTALS, _NO_HYPER = np.zeros(0), np.zeros(HYPER_SIZE)
+_NO_OUT = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
+_NO_SLOTS = {name: np.zeros(0, name) for name in ("float32", "float64")}
 
-# Seconds between two returns to Python in an epoch: for the progress bar and Ctrl-C.
-_SLICE = 0.05
+# Floating-point operations of the first slice of a training, before it is known how fast it is.
+_FIRST_SLICE = 5e7
 
 
 class Sequential:
@@ -69,7 +72,7 @@ class Sequential:
         self._slots_of = ""
         self._training = False
         self._plan: Any = None
-        self._workspaces: dict[tuple[int, int], list[Any]] = {}
+        self._workspaces: dict[tuple[int, int, int], list[Any]] = {}
         for layer in layers or ():
             self.add(layer)
 
@@ -352,15 +355,28 @@ class Sequential:
         plan = plans.plan(layout, loss.kernel_name, metric_kernels, kernel)
         if self._slots is None or self._slots_of != kernel:
             self._slots, self._slots_of = plans.slots(layout, kernel), kernel
-        data = train.for_kernels(layout)
+        data = train.for_kernels(layout, train=True)
         inputs = len(data.value) / samples if len(data.starts) else layout.inputs
         operations = layout.step_operations(batch, inputs)
-        team = threads.team_size(operations)
+        team = min(threads.team_size(operations), layout.most_threads)
+        pace = threads.Pace(team, max(1, int(_FIRST_SLICE / operations)))
         scratch = plans.scratch(layout, batch, team, len(metric_kernels), kernel)
         validation_data = None if validation is None else validation.for_kernels(layout)
         self.history = history = History({"verbose": progress.verbose, "epochs": epochs, "steps": steps})
         order = np.arange(samples)
-        slice_steps = max(1, int(_SLICE * 2e9 / operations))
+
+        def take(size: int, first: int, last: int) -> float:
+            """Train on the batches from first to last of the epoch with so many threads; the seconds it took."""
+            begin = time.perf_counter()
+            threads.run(
+                kernels.run, size, scratch.sync,
+                plan, self._theta, self._slots, optimizer.hyper(), data, order, batch, first, last, scratch, totals,
+                _NO_OUT[self.dtype.name], True,
+            )  # fmt: skip
+            return time.perf_counter() - begin
+
+        totals = np.zeros(1 + len(metric_kernels))
+        take(team, 0, 0)  # loads the kernel and starts the threads, so that no slice's time has that in it
         for epoch in range(initial_epoch, epochs):
             progress.begin(epoch)
             start = time.perf_counter()
@@ -369,14 +385,9 @@ class Sequential:
             totals = np.zeros(1 + len(metric_kernels))
             first = 0
             while first < steps:
-                last = min(first + slice_steps, steps)
-                begin = time.perf_counter()
-                threads.run(
-                    kernels.train, team, scratch.sync,
-                    plan, self._theta, self._slots, optimizer.hyper(), data, order, batch, first, last, scratch, totals,
-                )  # fmt: skip
-                # Towards a slice of _SLICE seconds; the results don't depend on where an epoch is cut.
-                slice_steps = _next_slice(slice_steps, last - first, time.perf_counter() - begin)
+                size, count = pace.next(steps - first)
+                last = first + count
+                pace.took(count, take(size, first, last))
                 first = last
                 if not math.isfinite(totals[0]):
                     raise FloatingPointError(
@@ -439,28 +450,27 @@ class Sequential:
 
     def _evaluate(self, plan: Any, data: Data) -> list[float]:
         """Means of the loss and of each metric."""
+        totals = np.zeros(1 + len(plan.metrics))
         count = max(len(data.labels), len(data.targets))
-        losses, metrics = np.empty(count), np.empty((count, len(plan.metrics)))
-        self._infer(plan, data, count, losses, metrics, np.empty((0, 0), self.dtype))
-        return [losses.mean(), *metrics.mean(axis=0)]
+        self._infer(plan, data, count, totals, _NO_OUT[self.dtype.name])
+        return list(totals / count)
 
-    def _infer(
-        self, plan: Any, data: Data, count: int, losses: np.ndarray, metrics: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Run the network on `count` samples for whichever of losses with metrics, and out, are not empty."""
+    def _infer(self, plan: Any, data: Data, count: int, totals: np.ndarray, out: np.ndarray) -> None:
+        """Run the network on `count` samples for whichever of totals and out are not empty."""
         layout = self._need_built()
         size = threads.team_size(2.0 * layout.weights * count, waking=True)
         # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
         # call, in two sizes for each team. Two threads in here at once have two of them.
-        capacity = 1 if count == 1 else _ROWS_PER_THREAD * size
-        kept = self._workspaces.setdefault((capacity, size), [])
+        batch = 1 if count == 1 else _ROWS_PER_THREAD * size
+        kept = self._workspaces.setdefault((batch, size, len(plan.metrics)), [])
         try:
             scratch = kept.pop()
         except IndexError:
-            scratch = plans.scratch(layout, capacity, size)
+            scratch = plans.scratch(layout, batch, size, len(plan.metrics))
         threads.run(
-            kernels.infer, size, scratch.sync,
-            plan, self._theta, data, np.arange(count), scratch, losses, metrics, out,
+            kernels.run, size, scratch.sync,
+            plan, self._theta, _NO_SLOTS[self.dtype.name], _NO_HYPER, data, np.arange(count), batch,
+            0, -(-count // batch), scratch, totals, out, False,
         )  # fmt: skip
         if len(kept) < _KEPT_WORKSPACES:
             kept.append(scratch)
@@ -483,7 +493,7 @@ class Sequential:
         self._build(shape)
         layout = self._need_built()
         out = np.empty((len(rows), layout.outputs), self.dtype)
-        self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NOTHING, _NOTHING[:, None], out)
+        self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NO_TOTALS, out)
         return out
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -513,8 +523,8 @@ class _Samples:
             self.shape,
         )
 
-    def for_kernels(self, layout: plans.Layout, compress: bool = True) -> Data:
-        return plans.data(layout, self.x, self.labels, self.targets, compress)
+    def for_kernels(self, layout: plans.Layout, *, compress: bool = True, train: bool = False) -> Data:
+        return plans.data(layout, self.x, self.labels, self.targets, compress=compress, train=train)
 
 
 def _shapes(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -523,8 +533,3 @@ def _shapes(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[tuple[int, 
     for layer in layers:
         shapes.append(layer.shape_after(shapes[-1]))
     return shapes
-
-
-def _next_slice(steps: int, done: int, seconds: float) -> int:
-    """Steps for the next slice, at most four times as many as now."""
-    return max(1, min(4 * steps, int(done * _SLICE / max(seconds, 1e-9))))

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .kernels import activations, losses, metrics, optimizers, sparse_input
+from .kernels.network import INPUT_BLOCK
 from .kernels.plan import Data, Plan, Scratch, aligned_zeros, padded, panel_shape
+from .kernels.simd import LINE
 from .kernels.team import SYNC_SIZE
 from .layers import Dense
 
 # Rows with fewer than this share of non-zero inputs are kept compressed. Below it every width gained: compressed and
 # dense rows took the same time at a share of 0.65 (16 units), 0.45 (64), 0.34 (256) and 0.28 (1024).
 SPARSE_BELOW = 0.3
+
+# Layers of at most so many units at a network's end are kept in lanes: see kernels/plan.py.
+NARROW = 64
+
+# A narrow first layer is summed in so many parts of its inputs, by as many threads. The number is fixed, as it shows in
+# the bits.
+_PARTS = 2
 
 # (loss, last activation) whose gradients cancel, so that the loss gives the one by z.
 _JOINT = {
@@ -33,7 +43,7 @@ _NO_TARGETS = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
 class Layout:
     """Where the parameters and activations of a network lie; see kernels/plan.py for the fields of `tables`."""
 
-    tables: dict[str, np.ndarray]
+    tables: dict[str, Any]
     activations: tuple[str, ...]
     size: int
     dtype: np.dtype
@@ -53,6 +63,16 @@ class Layout:
         """Multiplications of one sample's way forward."""
         units = self.tables["units"]
         return int((units[:-1] * units[1:]).sum())
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether training sums the first layer in parts of the inputs."""
+        return int(self.tables["turn"]) == 1 and int(self.tables["units"][1]) <= NARROW
+
+    @property
+    def most_threads(self) -> int:
+        """Threads among which a step of training can be shared."""
+        return _PARTS if self.in_parts else max(1, int(self.tables["row"][1:].max()) * self.dtype.itemsize // LINE)
 
     def step_operations(self, batch: int, inputs: float) -> float:
         """Floating-point operations of a training step; `inputs` is how many numbers of a sample are multiplied."""
@@ -87,7 +107,16 @@ def layout(inputs: int, layers: Sequence[Dense], dtype: np.dtype) -> Layout:
         "trained": [layer.use_bias for layer in layers],
         "activation": [activations.NAMES.index(name) for name in names],
     }
-    return Layout({k: np.array(v, np.int64) for k, v in tables.items()}, names, at, dtype)
+    arrays: dict[str, Any] = {k: np.array(v, np.int64) for k, v in tables.items()}
+    return Layout(arrays | {"turn": _turn(units, names)}, names, at, dtype)
+
+
+def _turn(units: Sequence[int], names: Sequence[str]) -> int:
+    """The first activations kept in lanes: those of the narrow layers at the end, of the last, and of any softmax."""
+    turn = len(names)
+    while turn > 1 and units[turn] <= NARROW and units[turn - 1] <= NARROW:
+        turn -= 1
+    return min([turn, *(i for i, name in enumerate(names, 1) if name == "softmax")])
 
 
 def plan(layout: Layout, loss: str, metric_names: Sequence[str], optimizer: str) -> Plan:
@@ -110,7 +139,8 @@ def scratch(
     layout: Layout, capacity: int, threads: int, metric_count: int = 0, optimizer: str | None = None
 ) -> Scratch:
     """Buffers for batches of up to `capacity` rows; without an optimizer nothing is trained."""
-    row = layout.tables["row"]
+    row, turn = layout.tables["row"], int(layout.tables["turn"])
+    capacity = padded(capacity, layout.dtype)
     rows = int(row.sum()) * capacity
     swept = optimizer is not None and optimizers.NAMES.index(optimizer) != optimizers.SGD
     return Scratch(
@@ -118,33 +148,54 @@ def scratch(
         acts=aligned_zeros(rows, layout.dtype),
         delta=aligned_zeros(rows, layout.dtype),
         gradient=aligned_zeros(layout.size if swept else 0, layout.dtype),
-        losses=np.zeros(capacity),
-        metrics=np.zeros((capacity, metric_count)),
+        turned=aligned_zeros(rows, layout.dtype),
+        sums=aligned_zeros((_PARTS if layout.in_parts else 1) * int(row[turn]) * capacity, layout.dtype),
+        labels=aligned_zeros(capacity, layout.dtype),
+        targets=aligned_zeros(int(row[-1]) * capacity, layout.dtype),
+        totals=np.zeros((lines(capacity, layout.dtype), 1 + metric_count)),
         panels=aligned_zeros(panel_shape(threads, layout.dtype), layout.dtype),
         zeros=aligned_zeros(int(row.max()), layout.dtype),
         sync=aligned_zeros(SYNC_SIZE, np.int64),
     )
 
 
+def lines(count: int, dtype: np.dtype) -> int:
+    """Lines that so many samples fill."""
+    return -(-count * dtype.itemsize // LINE)
+
+
 def data(
-    layout: Layout, x: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, compress: bool = False
-) -> Data:
-    """Samples (n, k) and their targets for the kernels; with `compress`, mostly zero rows are compressed."""
+    layout: Layout, x: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, *, compress: bool = False,
+    train: bool = False,
+) -> Data:  # fmt: skip
+    """Samples (n, k) and their targets for the kernels.
+
+    With `compress`, mostly zero rows are compressed. With `train` they are trained on, so that a narrow first layer's
+    inputs are cut into parts.
+    """
+    k = x.shape[1]
+    parts = np.array([0, k // 2 // INPUT_BLOCK * INPUT_BLOCK, k] if train and layout.in_parts else [0, k])
     starts, column, value = _NO_STARTS, _NO_COLUMNS, x[:0].reshape(-1)
-    if compress and x.shape[1] <= 1 << 16:
-        counts = np.empty(len(x), np.int64)
-        sparse_input.count_nonzero(x, counts)
-        total = int(counts.sum())
-        if total < SPARSE_BELOW * x.size:
+    row_lines = lines(int(layout.tables["row"][1]), layout.dtype)
+    if compress and k * row_lines <= 1 << 16:
+        columns = np.empty(k, np.int64)
+        sparse_input.count_columns(x, columns)
+        if columns.sum() < SPARSE_BELOW * x.size:
+            if len(parts) > 2:  # of equally many non-zero inputs
+                running = np.cumsum(columns)
+                parts[1] = np.searchsorted(running, running[-1] / 2)
+            counts = np.empty((len(x), len(parts) - 1), np.int64)
+            sparse_input.count_groups(x, parts, counts)
             starts = np.concatenate([[0], np.cumsum(counts)])
-            column, value = np.empty(total, np.uint16), np.empty(total, x.dtype)
-            sparse_input.compress(x, starts, column, value)
+            column, value = np.zeros(starts[-1], np.uint16), np.zeros(starts[-1], x.dtype)
+            sparse_input.compress(x, parts, row_lines, starts, column, value)
             x = x[:0]
     return Data(
         x=x,
         starts=starts,
         column=column,
         value=value,
+        parts=parts,
         labels=_NO_LABELS if labels is None else labels,
         targets=_NO_TARGETS[layout.dtype.name] if targets is None else targets,
     )

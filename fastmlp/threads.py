@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,15 @@ from .checks import positive_int
 from .kernels._jit import JIT
 from .kernels.team import FAILED
 
-#: Floating-point operations of a training step from which on a further thread pays: measured on two cores, where a
-#: step of 1 million gained a fifth and one of half a million lost three quarters. Members meet at barriers only.
-WORTH = 1_000_000
+#: Floating-point operations of a training step from which on a further thread may pay; Pace finds out whether it does.
+WORTH = 100_000
 
-#: The same for a call that has to wake the team first, which costs some 50 us.
+#: The same for a single call, which has to wake the team first: that costs some 50 us.
 WORTH_WAKING = 5_000_000
+
+# Seconds of a slice of an epoch, after which it returns to Python for the progress bar and Ctrl-C; and of one that only
+# finds out how fast a team of another size is, once in so many seconds.
+_SLICE, _TRIAL, _BETWEEN_TRIALS = 0.05, 0.002, 1.0
 
 
 def available() -> int:
@@ -59,10 +63,46 @@ def set_num_threads(count: int) -> None:
 
 
 def team_size(operations: float, waking: bool = False) -> int:
-    """Threads worth using for a step of training, or, waking them first, for a call of so many operations."""
+    """Threads that may pay for a step of training, or for a call of so many operations, which has to wake them."""
     if not JIT:
         return 1
     return max(1, min(get_num_threads(), int(operations / (WORTH_WAKING if waking else WORTH))))
+
+
+class Pace:
+    """Chooses how many steps come next, and how many threads take them: as many as were fastest of late.
+
+    Members of a team wait for each other several times in a step, so on a machine that runs other programs besides, two
+    threads can be slower than one. The results have the same bits for any number.
+
+    Args:
+        most: Most threads that may be used; tried are this number and the powers of two below it.
+        steps: Steps of the first slices, some milliseconds.
+    """
+
+    def __init__(self, most: int, steps: int):
+        self._seconds = dict.fromkeys([most, *(1 << i for i in range(most.bit_length()) if 1 << i < most)], 0.0)
+        self._tried = dict.fromkeys(self._seconds, -_BETWEEN_TRIALS)
+        self._steps = steps
+        self._size = most
+
+    def next(self, left: int) -> tuple[int, int]:
+        """Size of the team, and steps of the next slice; at most `left`."""
+        now = time.perf_counter()
+        due = [size for size, tried in self._tried.items() if now - tried >= _BETWEEN_TRIALS]
+        self._size = due[0] if due else min(self._seconds, key=self._seconds.__getitem__)
+        steps = self._steps
+        if due and self._seconds[self._size]:
+            steps = int(_TRIAL / self._seconds[self._size])
+        return self._size, max(1, min(left, steps))
+
+    def took(self, steps: int, seconds: float) -> None:
+        """The slice that next() named had so many steps and took so long."""
+        self._tried[self._size] = time.perf_counter()
+        self._seconds[self._size] = max(seconds, 1e-9) / steps
+        if all(self._seconds.values()):
+            # Towards a slice of _SLICE seconds; the results don't depend on where an epoch is cut.
+            self._steps = min(4 * self._steps, int(_SLICE / min(self._seconds.values())))
 
 
 class _Worker(threading.Thread):

@@ -2,27 +2,15 @@
 
 To add one: its section with `<name>_value(z)` and `<name>_slope(a)` on vectors, its name in NAMES, a line in
 `value` and one in `slope`; its twin goes into tests/reference.py. The slope is a function of the output a, so that
-training keeps no z. Softmax mixes the units of a row and has its own two kernels.
+training keeps no z. Softmax mixes the units of a sample and has two parts of its own, which work on lanes (see
+plan.py).
 """
 
 import numpy as np
 
-from ._jit import kernel, out_of_line, part
-from .simd import (
-    exp,
-    fma,
-    keep_first,
-    lanes,
-    load,
-    load_first,
-    max_lanes,
-    maximum,
-    splat,
-    store,
-    store_first,
-    sum_lanes,
-    where_less,
-)
+from ._jit import allocating_kernel, kernel, out_of_line, part
+from .lanes import transpose
+from .simd import element, exp, fma, lanes, load, load_first, maximum, splat, store, store_first, where_less
 from .simd import tanh as tanh_lanes
 
 #: The activation of code i is NAMES[i].
@@ -83,39 +71,34 @@ def relu_slope(a):
 # ------------------------------------------------------------------ softmax: exp(z_j - max z) / sum_j
 
 
-@kernel
-def softmax_row(z, z_at, a, a_at, units):
-    """Softmax of `units` numbers from z[z_at] into a[a_at]; reads and writes whole lines, zero beyond the units.
+@part
+def softmax_lanes(z, at, row, units):
+    """Softmax of a line of samples in place, unit j at `at + j * row`.
 
     source  Blanchard, Higham & Higham (2021), IMA J. Numer. Anal. 41(4): shifted by the maximum
     """
-    line = lanes(a)
-    low = load(z, z_at)
-    top = keep_first(low, units, splat(a, -float("inf")))
-    for j in range(line, units, line):
-        top = maximum(top, keep_first(load(z, z_at + j), units - j, splat(a, -float("inf"))))
-    shift = splat(a, max_lanes(top))
-    zero = splat(a, 0)
-    total = zero
-    for j in range(0, units, line):
-        e = keep_first(exp(load(z, z_at + j) - shift), units - j, zero)
-        store(a, a_at + j, e)
+    top = load(z, at)
+    for j in range(1, units):
+        top = maximum(top, load(z, at + j * row))
+    total = splat(z, 0)
+    for j in range(units):
+        e = exp(load(z, at + j * row) - top)
+        store(z, at + j * row, e)
         total = total + e
-    scale = splat(a, 1) / splat(a, sum_lanes(total))
-    for j in range(0, units, line):
-        store(a, a_at + j, load(a, a_at + j) * scale)
+    scale = splat(z, 1) / total
+    for j in range(units):
+        store(z, at + j * row, load(z, at + j * row) * scale)
 
 
-@kernel
-def softmax_row_backward(a, a_at, delta, delta_at, units):
-    """delta_j = a_j (delta_j - sum_k delta_k a_k), in place, for one row whose lines are zero beyond the units."""
-    line = lanes(a)
-    total = splat(a, 0)
-    for j in range(0, units, line):
-        total = fma(load(a, a_at + j), load(delta, delta_at + j), total)
-    mean = splat(a, sum_lanes(total))
-    for j in range(0, units, line):
-        store(delta, delta_at + j, load(a, a_at + j) * (load(delta, delta_at + j) - mean))
+@part
+def softmax_lanes_backward(a, delta, at, row, units):
+    """delta_j = a_j (delta_j - sum_k delta_k a_k), in place, for a line of samples."""
+    mean = splat(a, 0)
+    for j in range(units):
+        mean = fma(load(a, at + j * row), load(delta, at + j * row), mean)
+    for j in range(units):
+        here = at + j * row
+        store(delta, here, load(a, here) * (load(delta, here) - mean))
 
 
 # ------------------------------------------------------------------ dispatch
@@ -149,15 +132,11 @@ def slope(code, a):
 
 @kernel
 def activate(code, a, at, row, rows, units):
-    """Apply the activation in place to `rows` rows of whole lines."""
+    """Apply the activation, not softmax, in place to `rows` rows of whole lines."""
     out_of_line()
     line = lanes(a)
-    if code == LINEAR:
-        return
-    for i in range(rows):
-        if code == SOFTMAX:
-            softmax_row(a, at + i * row, a, at + i * row, units)
-        else:
+    if code != LINEAR:
+        for i in range(rows):
             for j in range(0, units, line):
                 store(a, at + i * row + j, value(code, load(a, at + i * row + j)))
 
@@ -167,15 +146,41 @@ def activate_backward(code, a, delta, at, row, rows, units):
     """Turn the gradient by a into the gradient by z, in place; a and delta have the same layout."""
     out_of_line()
     line = lanes(a)
-    if code == LINEAR:
-        return
-    for i in range(rows):
-        if code == SOFTMAX:
-            softmax_row_backward(a, at + i * row, delta, at + i * row, units)
-        else:
+    if code != LINEAR:
+        for i in range(rows):
             for j in range(0, units, line):
                 here = at + i * row + j
                 store(delta, here, load(delta, here) * slope(code, load(a, here)))
+
+
+@kernel
+def activate_lanes(code, a, at, row, units, samples, bias, bias_at):
+    """Add the bias and apply the activation in place, in lanes.
+
+    a      unit j of `samples` samples, whole lines, at `at + j * row`
+    bias   that of unit j at bias_at + j
+    """
+    out_of_line()
+    line = lanes(a)
+    for j in range(units):
+        own = splat(a, element(bias, bias_at + j))
+        here = at + j * row
+        for i in range(here, here + samples, line):
+            store(a, i, value(code, load(a, i) + own))
+    if code == SOFTMAX:
+        for i in range(at, at + samples, line):
+            softmax_lanes(a, i, row, units)
+
+
+@kernel
+def activate_lanes_backward(code, a, delta, at, row, units, samples):
+    """Turn the gradient by a into the gradient by z, in place, in lanes; a and delta have the same layout."""
+    out_of_line()
+    if code == SOFTMAX:
+        for i in range(at, at + samples, lanes(a)):
+            softmax_lanes_backward(a, delta, i, row, units)
+    else:
+        activate_backward(code, a, delta, at, row, units, samples)
 
 
 # ------------------------------------------------------------------ public: arrays of any shape
@@ -221,18 +226,19 @@ def relu(z, a):
     elementwise(RELU, z, a)
 
 
-@kernel
+@allocating_kernel
 def softmax(z, a):
     """Each row of a is the softmax of the row of z: exp(z_j - max z) / sum_j exp(z_j - max z).
 
     z   (n, m)  C-ordered, read
     a   (n, m)  written; may be z
     """
-    units = z.shape[1]
-    row = np.zeros(units + lanes(z), z.dtype)  # softmax_row works on whole lines
-    for i in range(z.shape[0]):
-        for j in range(units):
-            row[j] = z[i, j]
-        softmax_row(row, 0, row, 0, units)
-        for j in range(units):
-            a[i, j] = row[j]
+    n, units = z.shape
+    line = lanes(z)
+    block = np.zeros(units * line, z.dtype)
+    source, target = z.reshape(z.size), a.reshape(a.size)
+    for i in range(0, n, line):
+        rows = min(line, n - i)
+        transpose(source, i * units, units, rows, units, block, 0, line)
+        softmax_lanes(block, 0, line, units)
+        transpose(block, 0, line, units, rows, target, i * units, units)

@@ -4,51 +4,154 @@
     backward   delta of the layer below = delta wT, times the slope of its activation
     gradient   dw = xT delta, db = sum of delta's rows, added to zeros; or, with delta already times -rate / n, to w, b
 
-The batch is order[start : start + rows]. What a call works on is bounded by first and last (rows of the batch) and by
-left and right (units of the layer, from the start of a line).
+Below plan.turn activations are rows, from there on lanes (see plan.py). In lanes, w's elements are broadcast and lines
+of samples multiplied: z[j, i] = sum_p w[p, j] x[p, i], so a layer of 8 units fills its lines.
+
+The batch is order[start : start + rows]. What a call works on is bounded by first and last (rows of the batch; whole
+lines of lanes) and by left and right (units of the layer, from the start of a line).
 """
 
-from ._jit import part
-from .activations import activate, activate_backward
-from .matmul import product_backward, product_forward, product_gradient
-from .simd import lanes, load, store
+import numpy as np
+
+from ._jit import kernel, out_of_line, part
+from .activations import activate, activate_backward, activate_lanes, activate_lanes_backward
+from .lanes import transpose
+from .matmul import product_backward, product_forward, product_gradient, product_lanes, product_lanes_backward
+from .simd import element, lanes, load, load_as, prefetch_far, store
 from .sparse_input import sparse_forward, sparse_gradient
 
+# For arguments: Numba compiles a kernel anew where a literal is passed.
+ZERO = np.int64(0)
 
-@part
-def gather(plan, data, order, start, acts, first, last):
-    """The batch's dense input rows, as floats, into acts."""
-    k, row = plan.units[0], plan.row[0]
-    x = data.x
+
+@kernel
+def gather(x, order, start, acts, row, first, last, left, right, ahead):
+    """The batch's dense inputs from left to right as floats into acts, rows `row` apart.
+
+    Their memory is at random places: the same inputs of the row `ahead` further on are fetched meanwhile.
+    """
+    out_of_line()
+    k, line = x.shape[1], lanes(acts)
+    per_line = 64 // x.itemsize
     for i in range(first, last):
-        sample = order[start + i]
-        for p in range(k):
-            acts[i * row + p] = x[sample, p]
+        here = element(order, start + i) * k
+        if start + i + ahead < order.size:
+            coming = element(order, start + i + ahead) * k
+            for p in range(left, right, per_line):
+                prefetch_far(x, coming + p)
+        p = left
+        while p + line <= right:
+            store(acts, i * row + p, load_as(acts, x, here + p))
+            p += line
+        while p < right:
+            acts[i * row + p] = element(x, here + p)
+            p += 1
+
+
+@kernel
+def add_rows(target, to, source, at, row, rows, count):
+    """Add `rows` rows of the source, `row` apart, to `count` numbers of the target from `to` on; whole lines."""
+    out_of_line()
+    for j in range(0, count, lanes(target)):
+        total = load(target, to + j)
+        for i in range(rows):
+            total = total + load(source, at + i * row + j)
+        store(target, to + j, total)
 
 
 @part
-def dense_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, left, right):
-    """Activations of one layer."""
+def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, left, right):
+    """Activations of a layer below plan.turn."""
     acts, capacity = scratch.acts, scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
     out = plan.offset[layer + 1] * capacity + first * row + left
     w, b = plan.weights[layer] + left, plan.bias[layer] + left
     if layer == 0 and data.starts.size > 0:
-        sparse_forward(acts, out, row, data.starts, data.column, data.value, order, start, first, last,
-                       theta, w, row, b, right - left)  # fmt: skip
+        parts = data.parts.size - 1
+        sparse_forward(acts, out, row, data.starts, data.column, data.value, parts, ZERO, parts,
+                       order, start, first, last, theta, w, theta, b, right - left)  # fmt: skip
     else:
-        product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row, b,
-                        last - first, plan.units[layer], right - left, panel)  # fmt: skip
+        product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row,
+                        theta, b, last - first, plan.units[layer], right - left, panel)  # fmt: skip
     activate(plan.activation[layer], acts, out, row, last - first, right - left)
 
 
 @part
-def dense_backward(plan, layer, theta, scratch, panel, first, last, left, right):
-    """Delta of the layer below `layer` from this layer's; left and right bound the units of the one below."""
+def sums_forward(plan, theta, data, order, start, scratch, panel, place, from_part, to_part, first, last, left, right):
+    """The sums x w of the layer that writes the activations plan.turn, over some parts of the inputs.
+
+    They go, as rows, to `place` of scratch.sums; lanes_forward adds the places and the bias.
+    """
+    layer = plan.turn - 1
+    acts, capacity = scratch.acts, scratch.capacity
+    row, below = plan.row[layer + 1], plan.row[layer]
+    sums = scratch.sums
+    out = place * capacity * row + first * row + left
+    top = data.parts[from_part] if layer == 0 else 0
+    bottom = data.parts[to_part] if layer == 0 else plan.units[layer]
+    if layer == 0 and data.starts.size > 0:
+        sparse_forward(sums, out, row, data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
+                       order, start, first, last, theta, plan.weights[layer] + left, scratch.zeros, ZERO,
+                       right - left)  # fmt: skip
+    else:
+        product_forward(sums, out, row, acts, plan.offset[layer] * capacity + first * below + top, below,
+                        theta, plan.weights[layer] + top * row + left, row, scratch.zeros, ZERO,
+                        last - first, bottom - top, right - left, panel)  # fmt: skip
+
+
+@part
+def turn_forward(plan, theta, scratch, places, first, last):
+    """Activations plan.turn, in lanes, from the sums in so many places."""
+    layer = plan.turn - 1
+    capacity, row = scratch.capacity, plan.row[plan.turn]
+    at = plan.offset[plan.turn] * capacity + first
+    samples = last - first
+    sums, size = scratch.sums, capacity * row
+    add_rows(sums, first * row, sums, size + first * row, size, places - 1, samples * row)
+    transpose(sums, first * row, row, samples, row, scratch.acts, at, capacity)
+    activate_lanes(plan.activation[layer], scratch.acts, at, capacity, plan.units[plan.turn], samples,
+                   theta, plan.bias[layer])  # fmt: skip
+
+
+@part
+def lanes_forward(plan, layer, theta, scratch, panel, first, last):
+    """Activations of a layer above plan.turn."""
+    acts, capacity = scratch.acts, scratch.capacity
+    out, below = (plan.offset[layer + 1] * capacity + first, plan.offset[layer] * capacity + first)
+    product_lanes(acts, out, capacity, acts, below, capacity, theta, plan.weights[layer], plan.row[layer + 1],
+                  scratch.zeros, last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
+    activate_lanes(plan.activation[layer], acts, out, capacity, plan.units[layer + 1], last - first,
+                   theta, plan.bias[layer])  # fmt: skip
+
+
+@part
+def lanes_backward(plan, layer, theta, scratch, panel, first, last):
+    """Delta of the layer below `layer` from this layer's, both in lanes."""
+    capacity = scratch.capacity
+    here, above = (plan.offset[layer] * capacity + first, plan.offset[layer + 1] * capacity + first)
+    product_lanes_backward(scratch.delta, here, capacity, scratch.delta, above, capacity, theta, plan.weights[layer],
+                           plan.row[layer + 1], scratch.zeros, last - first, plan.units[layer], plan.units[layer + 1],
+                           panel)  # fmt: skip
+    activate_lanes_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, capacity,
+                            plan.units[layer], last - first)  # fmt: skip
+
+
+@part
+def turn_backward(plan, layer, scratch, first, last):
+    """Delta of a layer that is kept in lanes, as rows."""
+    capacity, row = scratch.capacity, plan.row[layer + 1]
+    at = plan.offset[layer + 1] * capacity
+    transpose(scratch.delta, at + first, capacity, row, last - first, scratch.turned, at + first * row, row)
+
+
+@part
+def rows_backward(plan, layer, theta, scratch, panel, first, last, left, right):
+    """Delta of the layer below `layer`, as rows; left and right bound the units of the one below."""
     capacity = scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
     here = plan.offset[layer] * capacity + first * below + left
-    product_backward(scratch.delta, here, below, scratch.delta, plan.offset[layer + 1] * capacity + first * row, row,
+    delta = scratch.turned if layer + 1 == plan.turn else scratch.delta
+    product_backward(scratch.delta, here, below, delta, plan.offset[layer + 1] * capacity + first * row, row,
                      theta, plan.weights[layer] + left * row, row, scratch.zeros,
                      last - first, right - left, plan.units[layer + 1], panel)  # fmt: skip
     activate_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, below,
@@ -57,28 +160,28 @@ def dense_backward(plan, layer, theta, scratch, panel, first, last, left, right)
 
 @part
 def dense_gradient(
-    plan, layer, data, order, start, rows, scratch, panel, target, top, bottom, left, right, bias
+    plan, layer, data, order, start, rows, scratch, panel, target, from_part, to_part, top, bottom, left, right, bias
 ):  # fmt: skip
     """Add the layer's gradient to target, for the whole batch.
 
-    target        theta, or zeros in theta's layout
-    top, bottom   which inputs; all where the rows are compressed
-    bias          whether that of the bias is wanted too
+    target               theta, or zeros in theta's layout
+    from_part, to_part   which parts of the inputs, where the rows are compressed
+    top, bottom          which inputs, elsewhere
+    bias                 whether that of the bias is wanted too
     """
-    acts, delta, capacity = scratch.acts, scratch.delta, scratch.capacity
-    row, below = plan.row[layer + 1], plan.row[layer]
+    acts, capacity = scratch.acts, scratch.capacity
+    delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
+    row = plan.row[layer + 1]
     delta_at = plan.offset[layer + 1] * capacity
     at = plan.weights[layer]
     if layer == 0 and data.starts.size > 0:
-        sparse_gradient(target, at, row, data.starts, data.column, data.value, order, start, rows,
-                        delta, delta_at, row, left, right)  # fmt: skip
+        sparse_gradient(target, at, data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
+                        order, start, rows, delta, delta_at, row, left, right)  # fmt: skip
     else:
-        product_gradient(target, at + top * row + left, row, acts, plan.offset[layer] * capacity + top, below,
+        below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.row[layer])
+        product_gradient(target, at + top * row + left, row,
+                         acts, plan.offset[layer] * capacity + top * below, below, unit,
                          delta, delta_at + left, row, scratch.zeros,
                          rows, bottom - top, right - left, panel)  # fmt: skip
     if plan.trained[layer] and bias:
-        for j in range(left, right, lanes(target)):
-            total = load(target, plan.bias[layer] + j)
-            for i in range(rows):
-                total = total + load(delta, delta_at + i * row + j)
-            store(target, plan.bias[layer] + j, total)
+        add_rows(target, plan.bias[layer] + left, delta, delta_at + left, row, rows, right - left)

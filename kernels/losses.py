@@ -1,19 +1,30 @@
-"""Losses: the loss of each row and its gradient by the network's output, in one pass.
+"""Losses: the loss of each sample and its gradient by the network's output, in one pass over a line of samples.
 
-To add one: its section with a `<name>_row` part, its name in NAMES, a line in `loss_rows`; its twin goes into
-tests/reference.py. Probabilities are clipped to [EPSILON, 1 - EPSILON] as Keras does (on JAX and PyTorch), and
-where one is clipped its gradient is zero, there as here.
+To add one: its section with a part on lanes, its name in NAMES, a line in `loss_lanes`; its twin goes into
+tests/reference.py. Outputs, targets and gradients are kept in lanes (see plan.py): unit j of the samples at
+`at + j * row`, so that a sum over the units is a sum of vectors.
 
-Where the last activation and the loss cancel (softmax with a crossentropy, sigmoid with the binary one) `joint` asks
-for the gradient by z, which is then a plain difference.
+Probabilities are clipped to [EPSILON, 1 - EPSILON] as Keras does (on JAX and PyTorch), and where one is clipped its
+gradient is zero, there as here. Where the last activation and the loss cancel (softmax with a crossentropy, sigmoid
+with the binary one) `joint` asks for the gradient by z, which is then a plain difference.
 """
-
-import math
 
 import numpy as np
 
-from ._jit import kernel, out_of_line, part
-from .simd import element, keep_first, lanes, load, splat, store, sum_lanes
+from ._jit import allocating_kernel, out_of_line, part
+from .lanes import transpose
+from .simd import (
+    fma,
+    lanes,
+    load,
+    log,
+    maximum,
+    minimum,
+    splat,
+    store,
+    where_at_most,
+    where_equal,
+)
 
 #: The loss of code i is NAMES[i].
 NAMES = (
@@ -27,140 +38,155 @@ MEAN_SQUARED_ERROR, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SPARSE_CATEGO
 #: Keras's backend epsilon.
 EPSILON = 1e-7
 
+
+@part
+def clipped(p):
+    """P within [EPSILON, 1 - EPSILON]; NaN is kept."""
+    return minimum(maximum(p, splat(p, EPSILON)), splat(p, 1 - EPSILON))
+
+
+@part
+def where_inside(p, yes, no):
+    """`yes` where EPSILON < p < 1 - EPSILON, and where p is NaN."""
+    return where_at_most(p, splat(p, EPSILON), no, where_at_most(splat(p, 1 - EPSILON), p, no, yes))
+
+
 # ------------------------------------------------------------------ mean squared error
 
 
 @part
-def mean_squared_error_row(a, at, targets, row, units, scale, delta):
+def mean_squared_error_lanes(a, at, row, targets, here, units, scale, delta):
     """L = 1/m sum_j (a_j - y_j)^2; dL/da_j = 2/m (a_j - y_j)."""
-    total = 0.0
-    factor = scale * a.dtype.type(2.0 / units)
+    total = splat(a, 0)
+    factor = splat(a, scale * a.dtype.type(2.0 / units))
     for j in range(units):
-        error = element(a, at + j) - element(targets, row * units + j)
-        total += error * error
-        delta[at + j] = factor * error
-    return total / units
+        error = load(a, at + j * row) - load(targets, here + j * row)
+        total = fma(error, error, total)
+        store(delta, at + j * row, factor * error)
+    return total * splat(a, 1.0 / units)
 
 
 # ------------------------------------------------------------------ binary crossentropy
 
 
 @part
-def binary_crossentropy_row(a, at, targets, row, units, scale, delta, joint):
+def binary_crossentropy_lanes(a, at, row, targets, here, units, scale, delta, joint):
     """L = -1/m sum_j [y_j log p_j + (1 - y_j) log(1 - p_j)]; dL/dz_j = (p_j - y_j) / m for p = sigmoid(z)."""
-    low, high, one = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(1)
-    factor = scale * a.dtype.type(1.0 / units)
-    total = 0.0
+    one, zero = splat(a, 1), splat(a, 0)
+    factor = splat(a, scale * a.dtype.type(1.0 / units))
+    total = zero
     for j in range(units):
-        p, y = element(a, at + j), element(targets, row * units + j)
-        inside = low < p < high
-        clipped = min(max(p, low), high)
-        total -= y * math.log(clipped) + (one - y) * math.log(one - clipped)
-        if not inside:
-            delta[at + j] = p - p  # zero, and NaN for NaN
-        elif joint:
-            delta[at + j] = factor * (p - y)
-        else:
-            delta[at + j] = factor * (p - y) / (p * (one - p))
-    return total / units
+        p, y = load(a, at + j * row), load(targets, here + j * row)
+        q = clipped(p)
+        total = fma(y, log(q), fma(one - y, log(one - q), total))
+        gradient = factor * (p - y)
+        if not joint:
+            gradient = gradient / (q * (one - q))
+        store(delta, at + j * row, where_inside(p, gradient, zero))
+    return total * splat(a, -1.0 / units)
 
 
 # ------------------------------------------------------------------ categorical crossentropy
 
 
 @part
-def categorical_crossentropy_row(a, at, targets, row, units, scale, delta, joint):
+def categorical_crossentropy_lanes(a, at, row, targets, here, units, scale, delta, joint):
     """L = -sum_j y_j log q_j with q = p / sum p; for p = softmax(z): dL/dz_j = p_j sum_k y_k - y_j."""
-    low, high, zero = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(0)
+    zero, factor = splat(a, 0), splat(a, scale)
     norm = zero
     for j in range(units):
-        norm += element(a, at + j)
-    total, mass = 0.0, zero
+        norm = norm + load(a, at + j * row)
+    total, mass = zero, zero
     for j in range(units):
-        q, y = element(a, at + j) / norm, element(targets, row * units + j)
-        total -= y * math.log(min(max(q, low), high))
-        # y_j without the clipped ones, which have no gradient
-        y = y if low < q < high or q != q else zero
-        delta[at + j] = y
-        mass += y
+        q, y = load(a, at + j * row) / norm, load(targets, here + j * row)
+        total = fma(y, log(clipped(q)), total)
+        y = where_inside(q, y, zero)  # the clipped ones have no gradient
+        store(delta, at + j * row, y)
+        mass = mass + y
     for j in range(units):
-        p, y = element(a, at + j), delta[at + j]
+        p, y = load(a, at + j * row), load(delta, at + j * row)
         if joint:
-            delta[at + j] = scale * (p * mass - y)
+            store(delta, at + j * row, factor * fma(p, mass, -y))
         else:
-            delta[at + j] = scale * (mass / norm - (y / p if y != zero else zero))
-    return total
+            store(delta, at + j * row, factor * (mass / norm - where_equal(y, zero, zero, y / p)))
+    return -total
 
 
 # ------------------------------------------------------------------ sparse categorical crossentropy
 
 
 @part
-def sparse_categorical_crossentropy_row(a, at, label, units, scale, delta, joint):
+def sparse_categorical_crossentropy_lanes(a, at, row, label, units, scale, delta, joint):
     """The same for a class index: L = -log q_label; for p = softmax(z): dL/dz_j = p_j - [j = label]."""
-    low, high, zero = a.dtype.type(EPSILON), a.dtype.type(1 - EPSILON), a.dtype.type(0)
-    line = lanes(a)
-    norm = splat(a, 0)
-    for j in range(0, units, line):
-        norm = norm + keep_first(load(a, at + j), units - j, splat(a, 0))
-    norm = sum_lanes(norm)
-    p = element(a, at + label)
+    zero = splat(a, 0)
+    norm, p = zero, zero
+    for j in range(units):
+        line = load(a, at + j * row)
+        norm = norm + line
+        p = where_equal(label, splat(a, j), line, p)
     q = p / norm
-    mass = scale if low < q < high or q != q else zero
-    for j in range(0, units, line):
-        gradient = load(a, at + j) * splat(a, mass) if joint else splat(a, mass / norm)
-        store(delta, at + j, keep_first(gradient, units - j, splat(a, 0)))
-    delta[at + label] -= mass if joint else (mass / p if mass != zero else zero)
-    return -math.log(min(max(q, low), high))
+    mass = where_inside(q, splat(a, scale), zero)
+    if joint:
+        for j in range(units):
+            own = where_equal(label, splat(a, j), mass, zero)
+            store(delta, at + j * row, fma(load(a, at + j * row), mass, -own))
+    else:
+        by_label = where_equal(mass, zero, zero, mass / p)
+        for j in range(units):
+            store(delta, at + j * row, mass / norm - where_equal(label, splat(a, j), by_label, zero))
+    return -log(clipped(q))
 
 
 # ------------------------------------------------------------------ dispatch
 
 
-@kernel
-def loss_rows(code, a, at, row, labels, targets, order, start, rows, units, scale, delta, joint, losses, losses_at):
-    """Losses of some rows and, times scale, their gradients.
+@part
+def loss_lanes(code, a, at, row, labels, targets, here, units, scale, delta, joint):
+    """Losses of a line of samples and, times scale, their gradients.
 
-    a        flat; the rows' outputs start at `at` and lie `row` apart in whole lines, read
-    labels   (n,) class indices, targets (n, units): whichever the loss needs, at order[start : start + rows]
-    delta    flat, written at the same places as a: by the activation, or by z if joint; zeros beyond the units stay
-    losses   (rows,) float64 from losses_at on, written
+    a         the last layer's output in lanes, unit j of these samples at `at + j * row`; read
+    labels    class indices of the batch, those of the line from `here` on; targets their values, unit j at
+              `here + j * row`: whichever the loss needs
+    delta     written at the same places as a: by the activation, or by z if joint
     """
-    out_of_line()
-    for i in range(rows):
-        here, sample = at + i * row, element(order, start + i)
-        if code == SPARSE_CATEGORICAL_CROSSENTROPY:
-            loss = sparse_categorical_crossentropy_row(a, here, element(labels, sample), units, scale, delta, joint)
-        elif code == CATEGORICAL_CROSSENTROPY:
-            loss = categorical_crossentropy_row(a, here, targets, sample, units, scale, delta, joint)
-        elif code == BINARY_CROSSENTROPY:
-            loss = binary_crossentropy_row(a, here, targets, sample, units, scale, delta, joint)
-        else:
-            loss = mean_squared_error_row(a, here, targets, sample, units, scale, delta)
-        losses[losses_at + i] = loss
+    if code == SPARSE_CATEGORICAL_CROSSENTROPY:
+        return sparse_categorical_crossentropy_lanes(a, at, row, load(labels, here), units, scale, delta, joint)
+    if code == CATEGORICAL_CROSSENTROPY:
+        return categorical_crossentropy_lanes(a, at, row, targets, here, units, scale, delta, joint)
+    if code == BINARY_CROSSENTROPY:
+        return binary_crossentropy_lanes(a, at, row, targets, here, units, scale, delta, joint)
+    return mean_squared_error_lanes(a, at, row, targets, here, units, scale, delta)
 
 
 # ------------------------------------------------------------------ public: whole batches
 
 
-@kernel
+@allocating_kernel
 def _batch(code, a, labels, targets, delta, joint):
-    """Mean loss of a batch and its gradient; see the functions below."""
+    """Mean loss of a batch and its gradient, in C-ordered rows; see the functions below."""
+    out_of_line()
     n, units = a.shape
     line = lanes(a)
-    row = (units + line - 1) // line * line
-    padded, gradient = np.zeros(n * row, a.dtype), np.zeros(n * row, a.dtype)  # loss_rows works on whole lines
-    for i in range(n):
-        padded[i * row : i * row + units] = a[i]
-    losses = np.empty(n)
+    row = (n + line - 1) // line * line
+    outputs, gradient, values = np.zeros((3, units, row), a.dtype)
+    indices = np.zeros(row, a.dtype)
+    transpose(a.reshape(a.size), 0, units, n, units, outputs.reshape(outputs.size), 0, row)
+    transpose(targets.reshape(targets.size), 0, units, min(n, targets.shape[0]), units,
+              values.reshape(values.size), 0, row)  # fmt: skip
+    for i in range(labels.size):
+        indices[i] = labels[i]
+    total = 0.0
     scale = a.dtype.type(1.0 / n)
-    loss_rows(code, padded, 0, row, labels, targets, np.arange(n), 0, n, units, scale, gradient, joint, losses, 0)
-    for i in range(n):
-        delta[i] = gradient[i * row : i * row + units]
-    return losses.mean()
+    losses = np.empty(line, a.dtype)
+    for i in range(0, n, line):
+        loss = loss_lanes(code, outputs, i, row, indices, values, i, units, scale, gradient, joint)
+        store(losses, 0, loss)
+        total += losses[: min(line, n - i)].sum()
+    transpose(gradient.reshape(gradient.size), 0, row, units, n, delta.reshape(delta.size), 0, units)
+    return total / n
 
 
-@kernel
+@allocating_kernel
 def mean_squared_error(a, y, delta):
     """Mean of (a - y)^2 over all elements, returned, and its gradient by a.
 
@@ -171,7 +197,7 @@ def mean_squared_error(a, y, delta):
     return _batch(MEAN_SQUARED_ERROR, a, np.zeros(0, np.int32), y, delta, False)
 
 
-@kernel
+@allocating_kernel
 def binary_crossentropy(p, y, delta):
     """Mean of -[y log p + (1 - y) log(1 - p)] over all elements, returned, and its gradient by z, p = sigmoid(z).
 
@@ -182,7 +208,7 @@ def binary_crossentropy(p, y, delta):
     return _batch(BINARY_CROSSENTROPY, p, np.zeros(0, np.int32), y, delta, True)
 
 
-@kernel
+@allocating_kernel
 def categorical_crossentropy(p, y, delta):
     """Mean over the rows of -sum_j y_j log p_j, returned, and its gradient by z, p = softmax(z).
 
@@ -193,7 +219,7 @@ def categorical_crossentropy(p, y, delta):
     return _batch(CATEGORICAL_CROSSENTROPY, p, np.zeros(0, np.int32), y, delta, True)
 
 
-@kernel
+@allocating_kernel
 def sparse_categorical_crossentropy(p, labels, delta):
     """Mean over the rows of -log p_label, returned, and its gradient by z, p = softmax(z).
 

@@ -1,7 +1,7 @@
 """The matrix products of a dense layer; the only file that knows how a product is done.
 
-    forward    z  = x w + b         rows of x, lines of w
-    backward   dx = d wT            rows of d, columns of w gathered into lines
+    forward    z  = x w + b         rows of x, lines of w; in lanes (see plan.py) columns of w, lines of x
+    backward   dx = d wT            rows of d, columns of w gathered into lines; in lanes rows of w, lines of d
     gradient   dw = xT d            columns of x, lines of d; added to dw or straight to w
 
 All are one form, c[i, j] = start[i, j] + sum_p a[i, p] b[p, j]: the strides of a make its rows or its columns the
@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import JIT, features, kernel, out_of_line, part
+from ._jit import JIT, allocating_kernel, features, kernel, out_of_line, part
 from .simd import (
     Vector,
     element,
@@ -35,6 +35,7 @@ from .simd import (
 # The register tiles: width in lines -> heights in rows, tallest first. The sums, a row of b and a broadcast must fit
 # the registers. Measured on AVX-512 with operands in cache, in shares of the FMA peak: 6 x 4 lines 0.99, 8 x 3, 12 x 2
 # and 14 x 2 the same, 7 x 4 (spills) 0.87, 16 x 1 (a broadcast per product) 0.88.
+TILES: dict[int, tuple[int, ...]]
 if features("avx512f"):  # 32 registers
     TILES = {4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
 elif features("avx2"):  # 16 registers, a line is two of them
@@ -328,9 +329,9 @@ _NO, _YES, _ZERO, _ONE = np.bool_(False), np.bool_(True), np.int64(0), np.int64(
 
 
 @part
-def product_forward(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, bias_at, rows, k, m, panel):
-    """z = x w + b: z (rows, m), x (rows, k), w (k, m), b (m,) at bias_at in w's array."""
-    _product(_NO, _NO, z, z_at, z_row, w, bias_at, _ZERO, x, x_at, x_row, _ONE, w, w_at, w_row, rows, m, k, panel)
+def product_forward(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, bias, bias_at, rows, k, m, panel):
+    """z = x w + b: z (rows, m), x (rows, k), w (k, m), b (m,) at bias_at of its array."""
+    _product(_NO, _NO, z, z_at, z_row, bias, bias_at, _ZERO, x, x_at, x_row, _ONE, w, w_at, w_row, rows, m, k, panel)
 
 
 @part
@@ -340,12 +341,27 @@ def product_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, zeros, r
 
 
 @part
-def product_gradient(dw, dw_at, dw_row, x, x_at, x_row, d, d_at, d_row, zeros, rows, k, m, panel):
-    """dw += xT d: dw (k, m), x (rows, k), d (rows, m)."""
-    _product(_YES, _NO, dw, dw_at, dw_row, zeros, _ZERO, _ZERO, x, x_at, _ONE, x_row, d, d_at, d_row, k, m, rows, panel)
+def product_gradient(dw, dw_at, dw_row, x, x_at, x_unit, x_sample, d, d_at, d_row, zeros, rows, k, m, panel):
+    """dw += xT d: dw (k, m), x (rows, k) whose samples and units are x_sample and x_unit apart, d (rows, m)."""
+    _product(_YES, _NO, dw, dw_at, dw_row, zeros, _ZERO, _ZERO, x, x_at, x_unit, x_sample, d, d_at, d_row,
+             k, m, rows, panel)  # fmt: skip
 
 
-@kernel
+@part
+def product_lanes(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, zeros, samples, k, m, panel):
+    """z = wT x in lanes: z (m, samples), x (k, samples), w (k, m)."""
+    _product(_NO, _NO, z, z_at, z_row, zeros, _ZERO, _ZERO, w, w_at, _ONE, w_row, x, x_at, x_row,
+             m, samples, k, panel)  # fmt: skip
+
+
+@part
+def product_lanes_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, zeros, samples, k, m, panel):
+    """dx = w d in lanes: dx (k, samples), d (m, samples), w (k, m)."""
+    _product(_NO, _NO, dx, dx_at, dx_row, zeros, _ZERO, _ZERO, w, w_at, w_row, _ONE, d, d_at, d_row,
+             k, samples, m, panel)  # fmt: skip
+
+
+@allocating_kernel
 def matmul(a, b, out):
     """out = a b.
 

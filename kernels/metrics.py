@@ -1,11 +1,11 @@
-"""Metrics of one row, taken while its output is at hand; the mean over all rows is the reported value.
+"""Metrics of a line of samples, taken while their outputs are at hand; the mean over all samples is reported.
 
-To add one: its section with a `<name>_row` part, its name in NAMES, a line in `metric_rows`; its twin goes into
-tests/reference.py.
+To add one: its section with a part on lanes, its name in NAMES, a line in `metric_lanes`; its twin goes into
+tests/reference.py. Outputs and targets are kept in lanes, as for the losses.
 """
 
-from ._jit import kernel, out_of_line, part
-from .simd import element
+from ._jit import part
+from .simd import fma, load, maximum, splat, where_equal, where_less
 
 #: The metric of code i is NAMES[i].
 NAMES = ("binary_accuracy", "categorical_accuracy", "mean_squared_error", "mean_absolute_error")
@@ -15,71 +15,66 @@ BINARY_ACCURACY, CATEGORICAL_ACCURACY, MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR =
 
 
 @part
-def binary_accuracy_row(a, at, targets, row, units):
+def binary_accuracy_lanes(a, at, row, targets, here, units):
     """Share of the units whose target equals (a > 0.5)."""
-    right = 0
+    one, zero, half = splat(a, 1), splat(a, 0), splat(a, 0.5)
+    right = zero
     for j in range(units):
-        above = element(a, at + j) > a.dtype.type(0.5)
-        right += element(targets, row * units + j) == a.dtype.type(above)
-    return right / units
+        above = where_less(half, load(a, at + j * row), one, zero)
+        right = right + where_equal(load(targets, here + j * row), above, one, zero)
+    return right * splat(a, 1.0 / units)
 
 
 @part
-def categorical_accuracy_row(a, at, label, units):
-    """1 if the first maximum is at the label, else 0.
-
-    Asks who beats the label instead of looking for the maximum: no branch for the processor to guess wrong.
-    """
-    p = element(a, at + label)
-    beaten = p != p
-    for j in range(units):
-        x = element(a, at + j)
-        beaten |= (x > p) | ((x == p) & (j < label))
-    return 0.0 if beaten else 1.0
+def categorical_accuracy_lanes(a, at, row, label, units):
+    """1 if the first maximum is at the label, else 0."""
+    top, first = load(a, at), splat(a, 0)
+    for j in range(1, units):
+        line = load(a, at + j * row)
+        first = where_less(top, line, splat(a, j), first)
+        top = maximum(top, line)
+    # A row that begins with NaN has no larger one: it counts for unit 0, as NumPy's argmax does.
+    return where_equal(first, label, splat(a, 1), splat(a, 0))
 
 
 # ------------------------------------------------------------------ mean squared and absolute error
 
 
 @part
-def mean_squared_error_row(a, at, targets, row, units):
+def mean_squared_error_lanes(a, at, row, targets, here, units):
     """1/m sum_j (a_j - y_j)^2."""
-    total = 0.0
+    total = splat(a, 0)
     for j in range(units):
-        error = element(a, at + j) - element(targets, row * units + j)
-        total += error * error
-    return total / units
+        error = load(a, at + j * row) - load(targets, here + j * row)
+        total = fma(error, error, total)
+    return total * splat(a, 1.0 / units)
 
 
 @part
-def mean_absolute_error_row(a, at, targets, row, units):
+def mean_absolute_error_lanes(a, at, row, targets, here, units):
     """1/m sum_j |a_j - y_j|."""
-    total = 0.0
+    total = splat(a, 0)
     for j in range(units):
-        total += abs(element(a, at + j) - element(targets, row * units + j))
-    return total / units
+        error = load(a, at + j * row) - load(targets, here + j * row)
+        total = total + maximum(error, -error)
+    return total * splat(a, 1.0 / units)
 
 
 # ------------------------------------------------------------------ dispatch
 
 
-@kernel
-def metric_rows(code, a, at, row, labels, targets, order, start, rows, units, metrics, metrics_at, m):
-    """One metric of some rows.
+@part
+def metric_lanes(code, a, at, row, labels, targets, here, units):
+    """A metric of a line of samples.
 
-    a         flat; the rows' outputs start at `at` and lie `row` apart, read
-    labels    (n,) class indices, targets (n, units): whichever the metric needs, at order[start : start + rows]
-    metrics   (..., metrics) float64; rows from metrics_at on of column m are written
+    a        the last layer's output in lanes, unit j of these samples at `at + j * row`; read
+    labels   class indices of the batch, those of the line from `here` on; targets their values, unit j at
+             `here + j * row`: whichever the metric needs
     """
-    out_of_line()
-    for i in range(rows):
-        here, sample = at + i * row, element(order, start + i)
-        if code == CATEGORICAL_ACCURACY:
-            result = categorical_accuracy_row(a, here, element(labels, sample), units)
-        elif code == BINARY_ACCURACY:
-            result = binary_accuracy_row(a, here, targets, sample, units)
-        elif code == MEAN_ABSOLUTE_ERROR:
-            result = mean_absolute_error_row(a, here, targets, sample, units)
-        else:
-            result = mean_squared_error_row(a, here, targets, sample, units)
-        metrics[metrics_at + i, m] = result
+    if code == CATEGORICAL_ACCURACY:
+        return categorical_accuracy_lanes(a, at, row, load(labels, here), units)
+    if code == BINARY_ACCURACY:
+        return binary_accuracy_lanes(a, at, row, targets, here, units)
+    if code == MEAN_ABSOLUTE_ERROR:
+        return mean_absolute_error_lanes(a, at, row, targets, here, units)
+    return mean_squared_error_lanes(a, at, row, targets, here, units)

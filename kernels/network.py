@@ -1,138 +1,211 @@
 """The whole network on a batch: short loops over the layers.
 
-How a team shares a step: of a layer of some lines every member has its own units, in all three products, so the
-weights it changes are those it read and stay in its own cache; rows were shared out first, and on 784-128-10 with
-batches of 32 two threads then spent 80 us of a 180 us step on fetching weights from each other. Narrow layers, softmax
-and the loss, which needs whole rows, are shared by rows. A barrier stands wherever one member reads what another wrote.
+How a team shares a step (see also plan.py):
+
+    rows    Of a layer of some lines every member has its own units, in all three products, so the weights it changes
+            are those it read and stay in its own cache. Sharing the samples was tried first: on 784-128-10 with batches
+            of 32 two threads then spent 80 us of a 180 us step on fetching weights from each other. Other layers'
+            sums are shared by samples.
+    parts   A narrow first layer is shared by parts of its inputs, for the same reason.
+    lanes   From plan.turn on every member takes its own lines of samples forward, through the loss and back.
+
+A barrier stands wherever one member reads what another wrote.
 """
 
 from ._jit import part
-from .activations import SOFTMAX, activate_backward
-from .dense import dense_backward, dense_forward, dense_gradient, gather
-from .losses import loss_rows
-from .metrics import metric_rows
+from .activations import activate_lanes_backward
+from .dense import (
+    ZERO,
+    dense_gradient,
+    gather,
+    lanes_backward,
+    lanes_forward,
+    rows_backward,
+    rows_forward,
+    sums_forward,
+    turn_backward,
+    turn_forward,
+)
+from .lanes import transpose
 from .optimizers import LEARNING_RATE, SGD, update
+from .score import gather_targets, score
 from .simd import lanes
+from .sparse_input import fetch_ahead
 from .team import barrier, share
 
-#: Rows are shared out in blocks of so many: a batch of 32 gives 16 to each of two threads, tiles of 6, 6 and 4.
-ROW_BLOCK = 4
-
-#: And a narrow layer's inputs, for its gradient: whole register tiles.
-INPUT_BLOCK = 12
+#: A narrow layer's inputs are shared in blocks of so many, for its gradient: whole register tiles.
+INPUT_BLOCK = 48
 
 
 @part
-def forward(plan, theta, data, order, start, scratch, panel, first, last):
-    """Activations of all layers for the batch's rows from first to last, by one member."""
-    if data.starts.size == 0:
-        gather(plan, data, order, start, scratch.acts, first, last)
-    for layer in range(plan.activation.size):
-        dense_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, 0, plan.units[layer + 1])
+def whole_lines(theta, rows):
+    """So many rows, filled up to a whole line of samples."""
+    line = lanes(theta)
+    return (rows + line - 1) // line * line
 
 
 @part
-def own_part(plan, layer, rows, line, rank, size):
-    """(first, last, left, right) of activations `layer` that are this member's, and whether all rows are."""
-    units = plan.units[layer]
-    if units >= size * line and plan.activation[layer - 1] != SOFTMAX:
+def by_units(plan, layer, theta, size):
+    """Whether a team shares activations `layer` by units."""
+    return plan.units[layer] >= size * lanes(theta)
+
+
+@part
+def own_part(plan, layer, theta, rows, rank, size):
+    """(first, last, left, right) of activations `layer` that are this member's."""
+    units, line = plan.units[layer], lanes(theta)
+    if by_units(plan, layer, theta, size):
         left, right = share(units, line, rank, size)
-        return 0, rows, left, right, True
-    first, last = share(rows, ROW_BLOCK, rank, size)
-    return first, last, 0, units, False
+        return 0, rows, left, right
+    first, last = share(rows, line, rank, size)
+    return first, last, 0, units
+
+
+@part
+def own_parts(plan, data, rank, size):
+    """(from, to): the parts of the inputs that are this member's."""
+    return share(data.parts.size - 1, 1, rank, min(size, data.parts.size - 1)) if rank < data.parts.size - 1 else (0, 0)
+
+
+@part
+def in_parts(plan, data):
+    """Whether the first layer is summed in parts of the inputs."""
+    return plan.turn == 1 and data.parts.size > 2
+
+
+@part
+def read(plan, data, order, start, rows, scratch, first, last, from_part, to_part):
+    """Some parts of the inputs of the batch's rows from first to last; the next batch's are fetched meanwhile."""
+    if data.starts.size > 0:
+        fetch_ahead(data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
+                    order, start + rows + first, start + rows + last)  # fmt: skip
+    else:
+        left, right = data.parts[from_part], data.parts[to_part]
+        gather(data.x, order, start, scratch.acts, plan.row[0], first, last, left, right, rows)
 
 
 @part
 def team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size):
-    """Activations of all layers for the whole batch, by the team; at the end every member has its rows of the last."""
+    """What lies below the lanes, for the whole batch, by the team; all is done when this returns."""
+    line, turn = lanes(theta), plan.turn
+    if in_parts(plan, data):
+        from_part, to_part = own_parts(plan, data, rank, size)
+        read(plan, data, order, start, rows, scratch, ZERO, rows, from_part, to_part)
+        for h in range(from_part, to_part):
+            sums_forward(plan, theta, data, order, start, scratch, panel, h, h, h + 1, ZERO, rows, ZERO,
+                         plan.units[turn])  # fmt: skip
+        barrier(scratch.sync, size)
+        return
+    parts = data.parts.size - 1
     if data.starts.size == 0:
-        first, last = share(rows, ROW_BLOCK, rank, size)
-        gather(plan, data, order, start, scratch.acts, first, last)
-    below_by_units = data.starts.size > 0
-    for layer in range(1, plan.units.size):
-        first, last, left, right, by_units = own_part(plan, layer, rows, lanes(theta), rank, size)
-        if by_units or (below_by_units and layer > 1):
+        first, last = share(rows, line, rank, size)
+    else:
+        first, last, left, right = own_part(plan, 1, theta, rows, rank, size)
+    read(plan, data, order, start, rows, scratch, first, last, ZERO, parts)
+    below_by_units = False
+    for layer in range(1, turn + 1):
+        first, last, left, right = own_part(plan, layer, theta, rows, rank, size)
+        own_units = by_units(plan, layer, theta, size)
+        if (own_units and (layer > 1 or data.starts.size == 0)) or below_by_units:
             barrier(scratch.sync, size)
-        dense_forward(plan, layer - 1, theta, data, order, start, scratch, panel, first, last, left, right)
-        below_by_units = by_units
+        if layer < turn:
+            rows_forward(plan, layer - 1, theta, data, order, start, scratch, panel, first, last, left, right)
+        else:
+            sums_forward(plan, theta, data, order, start, scratch, panel, ZERO, ZERO, parts, first, last, left, right)
+        below_by_units = own_units
     if below_by_units:
         barrier(scratch.sync, size)
 
 
 @part
-def score(plan, data, order, start, scratch, scale, losses, metrics, at, first, last):
-    """Losses and metrics of the batch's rows from first to last, and the last layer's delta times scale.
+def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, scored, training, out, rank, size):
+    """From the sums of plan.turn to the output, and to its losses and back to the delta of plan.turn, where wanted.
 
-    losses (n,), metrics (n, metrics)   written from row `at` on
+    Every member does so for its own lines of samples.
     """
-    layers = plan.activation.size
-    units, row = plan.units[layers], plan.row[layers]
-    here = plan.offset[layers] * scratch.capacity + first * row
-    loss_rows(plan.loss, scratch.acts, here, row, data.labels, data.targets, order, start + first, last - first, units,
-              scale, scratch.delta, plan.joint, losses, at + first)  # fmt: skip
-    for m in range(plan.metrics.size):
-        metric_rows(plan.metrics[m], scratch.acts, here, row, data.labels, data.targets, order, start + first,
-                    last - first, units, metrics, at + first, m)  # fmt: skip
+    first, last = share(rows, lanes(theta), rank, size)
+    if first == last:
+        return
+    end = first + whole_lines(theta, last - first)
+    layers, capacity = plan.activation.size, scratch.capacity
+    units, row, at = plan.units[layers], plan.row[layers], plan.offset[layers] * capacity
+    turn_forward(plan, theta, scratch, data.parts.size - 1 if in_parts(plan, data) else 1, first, end)
+    for layer in range(plan.turn, layers):
+        lanes_forward(plan, layer, theta, scratch, panel, first, end)
+    if out.size > 0:
+        transpose(scratch.acts, at + first, capacity, units, last - first,
+                  out.reshape(out.size), (start + first) * units, units)  # fmt: skip
+    if scored:
+        gather_targets(data.labels, data.targets, units, order, start, first, last, scratch.labels, scratch.targets,
+                       capacity, scratch.turned, at, row)  # fmt: skip
+        score(plan.loss, plan.joint, plan.metrics, scratch.acts, at, capacity, scratch.labels, scratch.targets, units,
+              scale, scratch.delta, scratch.totals, first, last)  # fmt: skip
+    if training:
+        if not plan.joint:
+            activate_lanes_backward(plan.activation[layers - 1], scratch.acts, scratch.delta, at + first, capacity,
+                                    units, end - first)  # fmt: skip
+        for layer in range(layers - 1, plan.turn - 1, -1):
+            lanes_backward(plan, layer, theta, scratch, panel, first, end)
+        for layer in range(plan.turn - 1, layers):
+            turn_backward(plan, layer, scratch, first, end)
 
 
 @part
 def team_backward(plan, theta, rows, scratch, panel, rank, size):
-    """Deltas of all layers from the last one's, of which every member has its rows, for the whole batch."""
-    layers = plan.activation.size
-    if not plan.joint:
-        first, last = share(rows, ROW_BLOCK, rank, size)
-        row = plan.row[layers]
-        here = plan.offset[layers] * scratch.capacity + first * row
-        activate_backward(plan.activation[layers - 1], scratch.acts, scratch.delta, here, row,
-                          last - first, plan.units[layers])  # fmt: skip
-    above_by_units = False
-    for layer in range(layers - 1, 0, -1):
-        first, last, left, right, by_units = own_part(plan, layer, rows, lanes(theta), rank, size)
-        if by_units or above_by_units:
-            barrier(scratch.sync, size)
-        dense_backward(plan, layer, theta, scratch, panel, first, last, left, right)
-        above_by_units = by_units
+    """Deltas of the layers below the lanes, for the whole batch."""
+    for layer in range(plan.turn - 1, 0, -1):
+        first, last, left, right = own_part(plan, layer, theta, rows, rank, size)
+        rows_backward(plan, layer, theta, scratch, panel, first, last, left, right)
+        barrier(scratch.sync, size)
 
 
 @part
 def team_gradients(plan, data, order, start, rows, scratch, panel, target, rank, size):
-    """Add this member's share of every layer's gradient to target: units of a wide layer, inputs of a narrow one.
-
-    Tried for a narrow layer on compressed rows: each of two threads with the half of the inputs whose weights fit its
-    first-level cache, forward and here. 1.2x on the digits, but half as fast once three processes shared two cores,
-    since a step of 17 us then waits at each barrier for a thread that is not running. Such steps stay with one thread.
-    """
-    line = lanes(target)
+    """Add this member's share of every layer's gradient to target: parts, units, or inputs of a narrow layer."""
     for layer in range(plan.activation.size):
         units, inputs = plan.units[layer + 1], plan.units[layer]
-        if units >= size * line or (layer == 0 and data.starts.size > 0):
-            left, right = share(units, line, rank, size)
-            dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, 0, inputs, left, right, True)
+        parts = data.parts.size - 1
+        from_part, to_part, top, bottom, left, right, bias = 0, parts, 0, inputs, 0, units, True
+        if layer == 0 and in_parts(plan, data):
+            from_part, to_part = own_parts(plan, data, rank, size)
+            top, bottom, bias = data.parts[from_part], data.parts[to_part], rank == 0
+        elif by_units(plan, layer + 1, target, size) or (layer == 0 and data.starts.size > 0):
+            left, right = share(units, lanes(target), rank, size)
+        elif inputs <= INPUT_BLOCK:  # the last member has the fewest parts to do, where there are more than two
+            bottom, bias = (inputs if rank == size - 1 else 0), rank == size - 1
         else:
             top, bottom = share(inputs, INPUT_BLOCK, rank, size)
-            dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, top, bottom, 0, units,
-                           rank == 0)  # fmt: skip
+            bias = rank == 0
+        dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, from_part, to_part,
+                       top, bottom, left, right, bias)  # fmt: skip
 
 
 @part
-def train_step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, totals, rank, size):
-    """One step of training on the batch order[start : start + rows]; adds its losses and metrics to totals."""
+def step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, totals, out, training, rank, size):
+    """The batch order[start : start + rows] through the network; its losses and metrics are added to totals.
+
+    Training, the weights make a step. See epoch.run for the arguments.
+    """
     # Plain SGD's step is linear in the gradient: scaled here once, it is added to the weights while it is summed.
     direct = plan.optimizer == SGD
     scale = theta.dtype.type((-hyper[LEARNING_RATE] if direct else 1.0) / rows)
     team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size)
-    first, last = share(rows, ROW_BLOCK, rank, size)
-    score(plan, data, order, start, scratch, scale, scratch.losses, scratch.metrics, 0, first, last)
-    team_backward(plan, theta, rows, scratch, panel, rank, size)
+    through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, totals.size > 0, training, out,
+                  rank, size)  # fmt: skip
     barrier(scratch.sync, size)
     if rank == 0:
-        for i in range(rows):
-            totals[0] += scratch.losses[i]
-            for m in range(plan.metrics.size):
-                totals[1 + m] += scratch.metrics[i, m]
-    team_gradients(plan, data, order, start, rows, scratch, panel, theta if direct else scratch.gradient, rank, size)
-    if not direct:
+        for i in range(whole_lines(theta, rows) // lanes(theta)):
+            for m in range(totals.size):
+                totals[m] += scratch.totals[i, m]
+    if training:
+        team_backward(plan, theta, rows, scratch, panel, rank, size)
+        target = theta if direct else scratch.gradient
+        team_gradients(plan, data, order, start, rows, scratch, panel, target, rank, size)
+        if not direct:
+            barrier(scratch.sync, size)
+            first, last = share(theta.size, 64 * lanes(theta), rank, size)
+            update(plan.optimizer, hyper, theta, slots, scratch.gradient, first, last)
+    # Here a member may begin the next step while another still adds gradients. With parts each then reads and writes
+    # only its own weights and places of scratch.sums, until it meets the other at their barrier.
+    if not (direct and in_parts(plan, data)):
         barrier(scratch.sync, size)
-        first, last = share(theta.size, 64 * lanes(theta), rank, size)
-        update(plan.optimizer, hyper, theta, slots, scratch.gradient, first, last)
-    barrier(scratch.sync, size)

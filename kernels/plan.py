@@ -1,11 +1,16 @@
 """The memory contract: what a network looks like to the kernels.
 
     theta    all parameters, flat; per layer its weights row by row (k rows), then its bias, one row
-    acts     per layer the activations of the batch, row by row; before them room for the batch's inputs as floats
+    acts     per layer the activations of the batch; first room for the batch's inputs as floats
     delta    the same layout: gradient of the loss by z
 
 Every row is padded to whole lines of 64 bytes, so that a row of up to 16 float32 is one line; the padding of the
 weights stays zero. Layer l reads the activations l and writes l + 1; 0 is the input.
+
+Activations and deltas lie in one of two forms. Below `turn` they are rows: one per sample, its units side by side. From
+`turn` on they are lanes: one row per unit, its samples side by side, so that softmax, losses and metrics need no sums
+across a vector and narrow layers fill theirs. Both take the same room. The narrow layers at a network's end, its last
+layer at least, are kept in lanes; `turned` then holds their deltas as rows, which the gradients need.
 """
 
 import math
@@ -27,6 +32,7 @@ class Plan(NamedTuple):
     bias         (layers,) offset of its bias
     trained      (layers,) 0 where the bias stays zero
     activation   (layers,) code, see activations.NAMES
+    turn         the first activations that are kept in lanes, 1 .. layers
     loss         code, see losses.NAMES
     joint        1 where the loss gives the gradient by z of the last layer
     metrics      (metrics,) codes, see metrics.NAMES
@@ -40,6 +46,7 @@ class Plan(NamedTuple):
     bias: np.ndarray
     trained: np.ndarray
     activation: np.ndarray
+    turn: int
     loss: int
     joint: int
     metrics: np.ndarray
@@ -51,6 +58,8 @@ class Data(NamedTuple):
 
     x                      (n, k) dense rows, uint8 or theta's dtype; (0, k) where the compressed rows are used
     starts, column, value  the rows compressed (see sparse_input.py); starts is (0,) where the dense rows are used
+    parts                  (parts + 1,) where each part of the inputs begins, and k: the first layer's sums of each part
+                           are made apart and then added, so that two threads can share them
     labels                 (n,) class indices, or (0,)
     targets                (n, m) values, or (0, m)
     """
@@ -59,6 +68,7 @@ class Data(NamedTuple):
     starts: np.ndarray
     column: np.ndarray
     value: np.ndarray
+    parts: np.ndarray
     labels: np.ndarray
     targets: np.ndarray
 
@@ -66,11 +76,14 @@ class Data(NamedTuple):
 class Scratch(NamedTuple):
     """What a call writes on the way; made once for batches of up to `capacity` rows.
 
-    capacity      rows; places the layers in acts and delta, so that padding keeps its place in a short batch
+    capacity      rows, padded; places the layers in acts and delta, and is the distance of two rows of lanes
     acts, delta   see above
+    turned        the same layout as rows: deltas of what is kept in lanes
+    sums          for each part of the inputs, capacity rows of activations `turn`: their sums over it
+    labels        (capacity,) class indices of the batch, in theta's dtype
+    targets       capacity rows of the last layer: targets of the batch, in lanes
     gradient      theta's size, or (0,) where the step is added while the gradient is summed
-    losses        (capacity,) float64: loss of each row of the batch
-    metrics       (capacity, metrics) float64
+    totals        (lines of capacity, 1 + metrics) float64: losses and metrics of each line of the batch, summed
     panels        (threads, PANEL_LINES lines): packed operand of each thread
     zeros         one row of zeros, as long as the widest
     sync          see team.py
@@ -79,9 +92,12 @@ class Scratch(NamedTuple):
     capacity: int
     acts: np.ndarray
     delta: np.ndarray
+    turned: np.ndarray
+    sums: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
     gradient: np.ndarray
-    losses: np.ndarray
-    metrics: np.ndarray
+    totals: np.ndarray
     panels: np.ndarray
     zeros: np.ndarray
     sync: np.ndarray

@@ -8,8 +8,10 @@ Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many 
     load_as                              the same from an array of another type (uint8 pixels), converted
     element                              one number likewise
     lanes                                numbers in a line of an array's dtype, a constant of the compiled code
-    prefetch                             start fetching the cache line of an element
+    prefetch prefetch_far                start fetching the cache line of an element, into the first or second level
     splat like                           a number in every lane
+    splat_element                        a number of an array of any type likewise
+    keep_rolled                          in a loop of unknown length that must not be unrolled
     + - * / unary-    fma maximum minimum keep_first
     where_less where_at_most where_equal choose per lane by a comparison; none holds for NaN
     exp log tanh                         accurate to 2 ulp (float32 and float64), NaN kept
@@ -200,14 +202,17 @@ def _lanes(typingctx, array):
     return types.int64(array), codegen
 
 
-@intrinsic
-def _prefetch(typingctx, array, index):
-    def codegen(context, builder, sig, args):
-        pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
-        prefetch_pointer(builder, builder.bitcast(pointer, ir.IntType(8).as_pointer()))
-        return context.get_dummy_value()
+def _prefetching(level):
+    @intrinsic
+    def fetch(typingctx, array, index):
+        def codegen(context, builder, sig, args):
+            pointer = element_pointer(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+            prefetch_pointer(builder, builder.bitcast(pointer, ir.IntType(8).as_pointer()), level)
+            return context.get_dummy_value()
 
-    return types.void(array, index), codegen
+        return types.void(array, index), codegen
+
+    return fetch
 
 
 @intrinsic
@@ -219,6 +224,41 @@ def _splat(typingctx, array, number):
         return splat_value(builder, scalar, context.get_value_type(result))
 
     return result(array, number), codegen
+
+
+@intrinsic
+def _splat_element(typingctx, like, array, index):
+    result = _vector_of(like)
+
+    def codegen(context, builder, sig, args):
+        pointer = element_pointer(context, builder, sig.args[1], args[1], sig.args[2], args[2])
+        scalar = builder.load(pointer)
+        vector_type = context.get_value_type(result)
+        if array.dtype == types.uint8:
+            # A byte is looked up: its conversion takes a slow move to a vector register first.
+            table_type = ir.ArrayType(vector_type.element, 256)
+            name = f"fastmlp.bytes.{_suffix(vector_type)}"
+            table = builder.module.globals.get(name)
+            if table is None:
+                table = cgutils.global_constant(builder, name, ir.Constant(table_type, [float(i) for i in range(256)]))
+            word = ir.IntType(64)
+            pointer = builder.gep(table, [ir.Constant(word, 0), builder.zext(scalar, word)])
+            scalar = builder.load(pointer)
+        return splat_value(builder, scalar, vector_type)
+
+    return result(like, array, index), codegen
+
+
+@intrinsic
+def _keep_rolled(typingctx):
+    """Keep LLVM from unrolling the loop this stands in."""
+
+    def codegen(context, builder, sig, args):
+        assembly = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+        builder.call(assembly, [], attrs=("convergent",))
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 # ---------------------------------------------------------------------------------------------- arithmetic
@@ -479,7 +519,9 @@ def _emit_tanh(builder, x):
 
 if JIT:
     load, store, load_first, store_first, element = _load, _store, _load_first, _store_first, _element
-    splat, lanes, prefetch, load_as, transpose_block = _splat, _lanes, _prefetch, _load_as, _transpose_block
+    splat, lanes, load_as, transpose_block = _splat, _lanes, _load_as, _transpose_block
+    prefetch, prefetch_far = _prefetching(3), _prefetching(2)
+    splat_element, keep_rolled = _splat_element, _keep_rolled
     keep_first = _keep_first
     maximum = _elementwise(_emit_maximum)
     minimum = _elementwise(_emit_minimum)
@@ -500,6 +542,8 @@ else:
     def prefetch(array, index):
         pass
 
+    prefetch_far = prefetch
+
     def load(array, index):
         return array.reshape(-1)[index : index + lanes(array)].copy()
 
@@ -519,6 +563,12 @@ else:
 
     def splat(like, number):
         return np.full(lanes(like), number, like.dtype)
+
+    def splat_element(like, array, index):
+        return splat(like, element(array, index))
+
+    def keep_rolled():
+        pass
 
     def keep_first(vector, count, fill):
         return np.where(np.arange(vector.size) < count, vector, fill)
