@@ -15,6 +15,7 @@ from . import metrics as metrics_module
 from . import plan as plans
 from .callbacks import History
 from .kernels import epoch as kernels
+from .kernels import single
 from .kernels.activations import NAMES as ACTIVATIONS
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.optimizers import HYPER_SIZE
@@ -72,6 +73,9 @@ class Sequential:
         self._slots_of = ""
         self._training = False
         self._plan: Any = None
+        self._one: Any = None
+        self._one_shape: tuple[int, ...] | None = None
+        self._as_it_is = (self.dtype, np.dtype(np.uint8))
         self._workspaces: dict[tuple[int, int, int], list[Any]] = {}
         for layer in layers or ():
             self.add(layer)
@@ -104,7 +108,7 @@ class Sequential:
         shape = self._shape if self.built else layers[0].declared_shape
         if shape is not None:
             _shapes(layers, shape)
-        self._layers, self._layout, self._slots = layers, None, None
+        self._layers, self._layout, self._slots, self._one_shape = layers, None, None, None
         if shape is not None and self._dense:
             self._build(shape)
 
@@ -145,6 +149,8 @@ class Sequential:
         self._layout, self._theta, self._shape = made, theta, shape
         self._plan = plans.plan(made, "mean_squared_error", (), "sgd")  # of predict, which uses neither loss nor step
         self._workspaces.clear()
+        self._one = made.layers, (2, int(made.tables["row"][1:].max()))
+        self._one_shape = (1, *shape)
 
     def _need_built(self) -> plans.Layout:
         if self._layout is None:
@@ -489,12 +495,27 @@ class Sequential:
         Raises:
             ValueError: If x doesn't fit the model.
         """
+        if type(x) is np.ndarray and x.shape == self._one_shape and x.dtype in self._as_it_is:
+            out = self._predict_one(x)
+            if out is not None:
+                return out
         rows, shape = self._samples(x)
         self._build(shape)
         layout = self._need_built()
         out = np.empty((len(rows), layout.outputs), self.dtype)
         self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NO_TOTALS, out)
         return out
+
+    def _predict_one(self, x: np.ndarray) -> np.ndarray | None:
+        """Output for a single sample of the right shape and type, or None if it must go the long way to its error."""
+        flags = x.flags
+        if not (flags.c_contiguous and flags.aligned and flags.writeable):
+            return None
+        tables, floats = self._one
+        out = np.empty((1, tables[-1, single.UNITS]), self.dtype)
+        return (
+            out if single.predict_one(tables, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out) else None
+        )
 
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""

@@ -80,6 +80,13 @@ class Layout:
         first = max(inputs, 1.0) * float(units[1])  # rows of zeros still cost a little
         return batch * (4 * first + 6 * (self.weights - float(units[0] * units[1])))
 
+    @property
+    def layers(self) -> np.ndarray:
+        """The tables that predict_one needs, in one (see kernels/single.py)."""
+        t = self.tables
+        columns = t["units"][:-1], t["units"][1:], t["row"][1:], t["weights"], t["bias"], t["activation"]
+        return np.stack(columns, axis=1)
+
     def views(self, theta: np.ndarray, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """The layer's weights (k, m) and bias (m,) in theta, without the padding."""
         k, m = self.tables["units"][layer : layer + 2]
@@ -154,7 +161,6 @@ def scratch(
         targets=aligned_zeros(int(row[-1]) * capacity, layout.dtype),
         totals=np.zeros((lines(capacity, layout.dtype), 1 + metric_count)),
         panels=aligned_zeros(panel_shape(threads, layout.dtype), layout.dtype),
-        zeros=aligned_zeros(int(row.max()), layout.dtype),
         sync=aligned_zeros(SYNC_SIZE, np.int64),
     )
 

@@ -131,14 +131,16 @@ def slope(code, a):
 
 
 @kernel
-def activate(code, a, at, row, rows, units):
-    """Apply the activation, not softmax, in place to `rows` rows of whole lines."""
+def activate(code, a, at, row, rows, units, bias, bias_at):
+    """Add the bias and apply the activation, not softmax, in place to `rows` rows of whole lines.
+
+    bias   that of unit j at bias_at + j
+    """
     out_of_line()
     line = lanes(a)
-    if code != LINEAR:
-        for i in range(rows):
-            for j in range(0, units, line):
-                store(a, at + i * row + j, value(code, load(a, at + i * row + j)))
+    for i in range(at, at + rows * row, row):
+        for j in range(0, units, line):
+            store(a, i + j, value(code, load(a, i + j) + load(bias, bias_at + j)))
 
 
 @kernel

@@ -65,15 +65,15 @@ def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, 
     acts, capacity = scratch.acts, scratch.capacity
     row, below = plan.row[layer + 1], plan.row[layer]
     out = plan.offset[layer + 1] * capacity + first * row + left
-    w, b = plan.weights[layer] + left, plan.bias[layer] + left
+    w = plan.weights[layer] + left
     if layer == 0 and data.starts.size > 0:
         parts = data.parts.size - 1
         sparse_forward(acts, out, row, data.starts, data.column, data.value, parts, ZERO, parts,
-                       order, start, first, last, theta, w, theta, b, right - left)  # fmt: skip
+                       order, start, first, last, theta, w, right - left)  # fmt: skip
     else:
         product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row,
-                        theta, b, last - first, plan.units[layer], right - left, panel)  # fmt: skip
-    activate(plan.activation[layer], acts, out, row, last - first, right - left)
+                        last - first, plan.units[layer], right - left, panel)  # fmt: skip
+    activate(plan.activation[layer], acts, out, row, last - first, right - left, theta, plan.bias[layer] + left)
 
 
 @part
@@ -91,11 +91,10 @@ def sums_forward(plan, theta, data, order, start, scratch, panel, place, from_pa
     bottom = data.parts[to_part] if layer == 0 else plan.units[layer]
     if layer == 0 and data.starts.size > 0:
         sparse_forward(sums, out, row, data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
-                       order, start, first, last, theta, plan.weights[layer] + left, scratch.zeros, ZERO,
-                       right - left)  # fmt: skip
+                       order, start, first, last, theta, plan.weights[layer] + left, right - left)  # fmt: skip
     else:
         product_forward(sums, out, row, acts, plan.offset[layer] * capacity + first * below + top, below,
-                        theta, plan.weights[layer] + top * row + left, row, scratch.zeros, ZERO,
+                        theta, plan.weights[layer] + top * row + left, row,
                         last - first, bottom - top, right - left, panel)  # fmt: skip
 
 
@@ -119,7 +118,7 @@ def lanes_forward(plan, layer, theta, scratch, panel, first, last):
     acts, capacity = scratch.acts, scratch.capacity
     out, below = (plan.offset[layer + 1] * capacity + first, plan.offset[layer] * capacity + first)
     product_lanes(acts, out, capacity, acts, below, capacity, theta, plan.weights[layer], plan.row[layer + 1],
-                  scratch.zeros, last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
+                  last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
     activate_lanes(plan.activation[layer], acts, out, capacity, plan.units[layer + 1], last - first,
                    theta, plan.bias[layer])  # fmt: skip
 
@@ -130,7 +129,7 @@ def lanes_backward(plan, layer, theta, scratch, panel, first, last):
     capacity = scratch.capacity
     here, above = (plan.offset[layer] * capacity + first, plan.offset[layer + 1] * capacity + first)
     product_lanes_backward(scratch.delta, here, capacity, scratch.delta, above, capacity, theta, plan.weights[layer],
-                           plan.row[layer + 1], scratch.zeros, last - first, plan.units[layer], plan.units[layer + 1],
+                           plan.row[layer + 1], last - first, plan.units[layer], plan.units[layer + 1],
                            panel)  # fmt: skip
     activate_lanes_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, capacity,
                             plan.units[layer], last - first)  # fmt: skip
@@ -152,7 +151,7 @@ def rows_backward(plan, layer, theta, scratch, panel, first, last, left, right):
     here = plan.offset[layer] * capacity + first * below + left
     delta = scratch.turned if layer + 1 == plan.turn else scratch.delta
     product_backward(scratch.delta, here, below, delta, plan.offset[layer + 1] * capacity + first * row, row,
-                     theta, plan.weights[layer] + left * row, row, scratch.zeros,
+                     theta, plan.weights[layer] + left * row, row,
                      last - first, right - left, plan.units[layer + 1], panel)  # fmt: skip
     activate_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, below,
                       last - first, right - left)  # fmt: skip
@@ -181,7 +180,7 @@ def dense_gradient(
         below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.row[layer])
         product_gradient(target, at + top * row + left, row,
                          acts, plan.offset[layer] * capacity + top * below, below, unit,
-                         delta, delta_at + left, row, scratch.zeros,
+                         delta, delta_at + left, row,
                          rows, bottom - top, right - left, panel)  # fmt: skip
     if plan.trained[layer] and bias:
         add_rows(target, plan.bias[layer] + left, delta, delta_at + left, row, rows, right - left)

@@ -1,10 +1,10 @@
 """The matrix products of a dense layer; the only file that knows how a product is done.
 
-    forward    z  = x w + b         rows of x, lines of w; in lanes (see plan.py) columns of w, lines of x
+    forward    z  = x w             rows of x, lines of w; in lanes (see plan.py) columns of w, lines of x
     backward   dx = d wT            rows of d, columns of w gathered into lines; in lanes rows of w, lines of d
     gradient   dw = xT d            columns of x, lines of d; added to dw or straight to w
 
-All are one form, c[i, j] = start[i, j] + sum_p a[i, p] b[p, j]: the strides of a make its rows or its columns the
+All are one form, c[i, j] = sum_p a[i, p] b[p, j]: the strides of a make its rows or its columns the
 rows of the product. c is cut into panels of a few lines' width, those into tiles of a few rows. `_panel` holds a tile's
 sums in registers: per step it loads the tile's lines of b, broadcasts each row's a, and does a fused multiply-add for
 each row and line. Where b's rows lie far apart, or b is a transpose, a panel of PANEL_LINES lines is copied together
@@ -16,8 +16,9 @@ Every element is summed in the order of p, whatever the tile, the panel or the t
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
+from . import workers
 from ._jit import JIT, allocating_kernel, features, kernel, out_of_line, part
 from .simd import (
     Vector,
@@ -31,25 +32,31 @@ from .simd import (
     store,
     transpose_block,
 )
+from .team import share
 
-# The register tiles: width in lines -> heights in rows, tallest first. The sums, a row of b and a broadcast must fit
-# the registers. Measured on AVX-512 with operands in cache, in shares of the FMA peak: 6 x 4 lines 0.99, 8 x 3, 12 x 2
-# and 14 x 2 the same, 7 x 4 (spills) 0.87, 16 x 1 (a broadcast per product) 0.88.
+# The register tiles: width in lines -> heights in rows, tallest first, down to one. The sums, a row of b and a
+# broadcast must fit the registers. Measured on AVX-512 with operands in cache, in shares of the FMA peak: 6 x 4 lines
+# 0.99, 8 x 3, 12 x 2 and 14 x 2 the same, 7 x 4 (spills) 0.87, 16 x 1 (a broadcast per product) 0.88.
 TILES: dict[int, tuple[int, ...]]
 if features("avx512f"):  # 32 registers
-    TILES = {4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
+    TILES = {16: (1,), 8: (3, 2, 1), 4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
 elif features("avx2"):  # 16 registers, a line is two of them
-    TILES = {1: (6, 4, 2, 1)}
+    TILES = {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)}
 elif features("sse2"):  # 16 registers, a line is four of them
-    TILES = {1: (3, 2, 1)}
+    TILES = {2: (1,), 1: (3, 2, 1)}
 else:  # NEON: 32 registers, a line is four of them
-    TILES = {1: (6, 4, 2, 1)}
+    TILES = {4: (1,), 2: (3, 2, 1), 1: (6, 4, 2, 1)}
 
-WIDEST = max(TILES)
-TALLEST = max(max(heights) for heights in TILES.values())
+#: What `_panel` does with its sums: they are c, are added to c, or go on from c.
+STORE, ADD, CONTINUE = (np.int64(i) for i in range(3))
 
-# Lines of a packed panel: 32 KiB, the smallest first-level cache.
-PANEL_LINES = 512
+# Lines of a packed panel: 128 KiB, a part of the second-level cache. A panel for the first level (512 lines) made 0.94
+# of it on 1024 x 1024 x 1024, since sums are then stored and loaded more often.
+PANEL_LINES = 2048
+
+#: (width, tallest height), the widest first; and the widest that is good for any number of rows.
+WIDTHS = tuple((width, heights[0]) for width, heights in sorted(TILES.items(), reverse=True))
+WIDEST, TALL = next(pair for pair in WIDTHS if pair[1] > 3 or pair[0] == 1)
 
 # Rows of the product from which packing b pays where its rows are further apart than this many lines.
 PACK_ROWS, PACK_LINES = 24, 16
@@ -86,8 +93,7 @@ class _Rows:
         return builder.gep(base, [self.distances[i % 4 - 1]]) if i % 4 else base
 
 
-def _emit_tile(builder, vector_type, align, height, width, c, c_row, start, start_row, add, a, a_row, a_step, b, b_row,
-               depth):  # fmt: skip
+def _emit_tile(builder, vector_type, align, height, width, mode, c, c_row, a, a_row, a_step, b, b_row, depth):
     """One tile, from byte pointers and distances in bytes."""
     size = vector_type.count * align
 
@@ -96,31 +102,36 @@ def _emit_tile(builder, vector_type, align, height, width, c, c_row, start, star
         return builder.bitcast(at, vector_type.as_pointer())
 
     c_rows = [builder.gep(c, [builder.mul(c_row, _word(i))]) for i in range(height)]
-    start_rows = [builder.gep(start, [builder.mul(start_row, _word(i))]) for i in range(height)]
-    for row in c_rows:  # they are read or written when the sums are done
-        for w in range(width):
-            prefetch_pointer(builder, builder.gep(row, [_word(w * size)]))
-    begin = [[builder.load(line(row, w), align=align) for w in range(width)] for row in start_rows]
+    targets = [(row, w) for row in c_rows for w in range(width)]
+    for row, w in targets:  # they are read or written when the sums are done
+        prefetch_pointer(builder, builder.gep(row, [_word(w * size)]))
     rows = _Rows(builder, a, a_row, height)
 
     before = builder.block
-    test, body, after = (builder.append_basic_block(name) for name in ("test", "body", "after"))
+    going_on, test, body, after = (builder.append_basic_block(name) for name in ("going_on", "test", "body", "after"))
+    builder.cbranch(builder.icmp_signed("==", mode, _word(int(CONTINUE))), going_on, test)
+    builder.position_at_end(going_on)
+    sums_before = [builder.load(line(*target), align=align) for target in targets]
     builder.branch(test)
     builder.position_at_end(test)
     left, b_now = builder.phi(_WORD), builder.phi(_BYTE_POINTER)
     bases = [builder.phi(_BYTE_POINTER) for _ in rows.bases]
-    sums = [[builder.phi(vector_type) for _ in range(width)] for _ in range(height)]
-    loop = [left, b_now, *bases, *(total for row in sums for total in row)]
-    for phi, value in zip(loop, [depth, b, *rows.bases, *(first for row in begin for first in row)]):
-        phi.add_incoming(value, before)
+    sums = [builder.phi(vector_type) for _ in targets]
+    loop, zero = [left, b_now, *bases, *sums], ir.Constant(vector_type, [0.0] * vector_type.count)
+    for phi, value, at_zero in zip(
+        loop, [depth, b, *rows.bases, *sums_before], [depth, b, *rows.bases, *(zero for _ in sums)]
+    ):
+        phi.add_incoming(value, going_on)
+        phi.add_incoming(at_zero, before)
     builder.cbranch(builder.icmp_signed(">", left, _word(0)), body, after)
 
     builder.position_at_end(body)
     b_lines = [builder.load(line(b_now, w), align=align) for w in range(width)]
     new = []
-    for i, row in enumerate(sums):
+    for i in range(height):
         pointer = builder.bitcast(rows.pointer(builder, bases, i), vector_type.element.as_pointer())
         broadcast = splat_value(builder, builder.load(pointer), vector_type)
+        row = sums[i * width : (i + 1) * width]
         new += [fma_value(builder, broadcast, b_line, total) for b_line, total in zip(b_lines, row)]
     forward = [builder.gep(base, [a_step]) for base in bases]
     for phi, value in zip(loop, [builder.sub(left, _word(1)), builder.gep(b_now, [b_row]), *forward, *new]):
@@ -128,51 +139,27 @@ def _emit_tile(builder, vector_type, align, height, width, c, c_row, start, star
     builder.branch(test)
 
     builder.position_at_end(after)
-    with builder.if_else(add) as (adding, storing):
+    with builder.if_else(builder.icmp_signed("==", mode, _word(int(ADD)))) as (adding, storing):
         with adding:
-            for row, totals in zip(c_rows, sums):
-                for w, total in enumerate(totals):
-                    value = builder.fadd(builder.load(line(row, w), align=align), total)
-                    builder.store(value, line(row, w), align=align)
+            for target, total in zip(targets, sums):
+                value = builder.fadd(builder.load(line(*target), align=align), total)
+                builder.store(value, line(*target), align=align)
         with storing:
-            for row, totals in zip(c_rows, sums):
-                for w, total in enumerate(totals):
-                    builder.store(total, line(row, w), align=align)
+            for target, total in zip(targets, sums):
+                builder.store(total, line(*target), align=align)
 
 
-def _next_height(heights, left):
-    """Height of the next tile of a panel with so many rows left; a rule that the loop below has in LLVM's terms.
+def _takes_second(heights):
+    """Whether a panel's rows are shared out between its two tallest tiles, so that none is left for lower ones.
 
-    Where the two tallest differ by one, so many of the lower are taken that the taller fill the rest: 32 rows are four
-    tiles of 5 and two of 6, not five of 6 and one of 2.
+    So many of the lower of the two are taken that the taller fill the rest: 32 rows are four tiles of 5 and two of 6,
+    not five of 6 and one of 2.
     """
-    tall, second = heights[0], heights[1]
-    if tall - second == 1 and left % tall and left >= second * (tall - left % tall):
-        return second
-    return next(h for h in heights if h <= left)
+    return len(heights) > 1 and heights[0] - heights[1] == 1 and heights[0] > 4
 
 
 @intrinsic
-def _panel_llvm(
-    typingctx,
-    c,
-    c_at,
-    c_row,
-    start,
-    start_at,
-    start_row,
-    add,
-    a,
-    a_at,
-    a_row,
-    a_step,
-    b,
-    b_at,
-    b_row,
-    rows,
-    width,
-    depth,
-):
+def _panel_llvm(typingctx, mode, c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_row, rows, width, depth):
     vector = Vector(c.dtype)
 
     def codegen(context, builder, sig, args):
@@ -190,10 +177,9 @@ def _panel_llvm(
             pointer = element_pointer(context, builder, kinds[i], args[i], kinds[i + 1], args[i + 1])
             return builder.bitcast(pointer, _BYTE_POINTER)
 
-        origins = [origin(i) for i in (0, 3, 7)]
-        b, b_row, a_step = origin(11), distance(13), distance(10)
-        distances = [distance(i) for i in (2, 5, 9)]
-        add, rows, width, depth = context.is_true(builder, kinds[6], args[6]), number(14), number(15), number(16)
+        origins, distances = [origin(1), origin(4)], [distance(3), distance(6)]
+        a_step, b, b_row = distance(7), origin(8), distance(10)
+        mode, rows, width, depth = (number(i) for i in (0, 11, 12, 13))
 
         for lines, heights in TILES.items():
             with builder.if_then(builder.icmp_signed("==", width, _word(lines))):
@@ -205,21 +191,20 @@ def _panel_llvm(
                 pointers = [builder.phi(_BYTE_POINTER) for _ in origins]
                 for phi, value in zip([left, *pointers], [rows, *origins]):
                     phi.add_incoming(value, before)
-                tall, second = heights[0], heights[1]
                 for height in heights:
                     fits = builder.icmp_signed(">=", left, _word(height))
-                    if height == tall and tall - second == 1:
-                        rest = builder.srem(left, _word(tall))
-                        seconds = builder.mul(builder.sub(_word(tall), rest), _word(second))
+                    if height == heights[0] and _takes_second(heights):
+                        rest = builder.srem(left, _word(height))
+                        seconds = builder.mul(builder.sub(_word(height), rest), _word(height - 1))
                         lower = builder.and_(builder.icmp_signed("!=", rest, _word(0)),
                                              builder.icmp_signed(">=", left, seconds))  # fmt: skip
                         fits = builder.and_(fits, builder.not_(lower))
                     tile, other = builder.append_basic_block("tile"), builder.append_basic_block("lower")
                     builder.cbranch(fits, tile, other)
                     builder.position_at_end(tile)
-                    (c, start, a), (c_row, start_row, a_row) = pointers, distances
-                    _emit_tile(builder, vector_type, align, height, lines, c, c_row, start, start_row, add,
-                               a, a_row, a_step, b, b_row, depth)  # fmt: skip
+                    (c, a), (c_row, a_row) = pointers, distances
+                    _emit_tile(builder, vector_type, align, height, lines, mode, c, c_row, a, a_row, a_step, b, b_row,
+                               depth)  # fmt: skip
                     moved = [builder.gep(p, [builder.mul(d, _word(height))]) for p, d in zip(pointers, distances)]
                     for phi, value in zip([left, *pointers], [builder.sub(left, _word(height)), *moved]):
                         phi.add_incoming(value, builder.block)
@@ -229,28 +214,23 @@ def _panel_llvm(
                 builder.position_at_end(after)
         return context.get_dummy_value()
 
-    arguments = (c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, rows, width,
-                 depth)  # fmt: skip
-    return types.void(*arguments), codegen
+    return types.void(mode, c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_row, rows, width, depth), codegen
 
 
-def _panel_numpy(c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, rows, width,
-                 depth):  # fmt: skip
+def _panel_numpy(mode, c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_row, rows, width, depth):
     count = width * lanes(c)
-    c, start, a, b = c.reshape(-1), start.reshape(-1), a.reshape(-1), b.reshape(-1)
+    c, a, b = c.reshape(-1), a.reshape(-1), b.reshape(-1)
     steps = np.arange(depth)
     b_lines = b[b_at + steps[:, None] * b_row + np.arange(count)]
     for i in range(rows):
-        first = start_at + i * start_row
-        total = start[first : first + count] + a[a_at + i * a_row + steps * a_step] @ b_lines
+        total = a[a_at + i * a_row + steps * a_step] @ b_lines
         target = c[c_at + i * c_row :][:count]
-        target[:] = target + total if add else total
+        target[:] = total if mode == STORE else target + total
 
 
-# _panel(c, c_at, c_row, start, start_at, start_row, add, a, a_at, a_row, a_step, b, b_at, b_row, rows, width, depth):
+# _panel(mode, c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_row, rows, width, depth):
 # `rows` rows and `width` (of TILES) lines of c. Each array comes with the offset of its first element and its
-# distances, in elements: `row` to the next row of the product (of b: to the next p), `step` from p to p + 1. With `add`
-# the sums are added to c.
+# distances, in elements: `row` to the next row of the product (of b: to the next p), `step` from p to p + 1.
 _panel = _panel_llvm if JIT else _panel_numpy
 
 
@@ -278,50 +258,55 @@ def pack_transposed(panel, w, w_at, w_row, columns, width, depth):
 
 
 @kernel
-def _product(add, transposed, c, c_at, c_row, start, start_at, start_row,
-             a, a_at, a_row, a_step, b, b_at, b_row, rows, columns, depth, panel):  # fmt: skip
-    """c[i, j] = start[i, j] + sum_p a[i, p] b[p, j] for `rows` rows and `columns` columns, filled up to whole lines.
+def _product(add, transposed, packed, c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_row, rows, columns, depth,
+             panel):  # fmt: skip
+    """c[i, j] = sum_p a[i, p] b[p, j] for `rows` rows and `columns` columns, filled up to whole lines.
 
-    add               the sums are added to c instead, and start must be zero
-    transposed        b's memory holds its transpose: b[p, j] lies at b_at + j * b_row + p
-    c, start, a, b    flat arrays with the offset of their first element and their strides, in elements: `row` to the
-                      next row, `step` from a[i, p] to a[i, p + 1]; a start_row of 0 starts every row alike
-    panel             (PANEL_LINES lines,) scratch of this thread
+    add          the sums are added to c instead
+    transposed   b's memory holds its transpose: b[p, j] lies at b_at + j * b_row + p
+    packed       panels of b are copied together; the sums are the same
+    c, a, b      flat arrays with the offset of their first element and their strides, in elements: `row` to the next
+                 row, `step` from a[i, p] to a[i, p + 1]
+    panel        (PANEL_LINES lines,) scratch of this thread, where panels are copied
     """
     out_of_line()
     line = lanes(c)
-    # The sums are the same, packed or not.
-    packed = transposed or (rows >= PACK_ROWS and b_row > PACK_LINES * line)
     j = 0
     while j < columns:
-        width = _width((columns - j + line - 1) // line)
-        most = PANEL_LINES // width if packed else max(depth, 1)
+        width = _width((columns - j + line - 1) // line, rows)
+        most = PANEL_LINES // width if packed or transposed else max(depth, 1)
         for p in range(0, max(depth, 1), most):
             steps = min(most, depth - p)
+            mode = ADD if add else STORE if p == 0 else CONTINUE
             if transposed:
                 pack_transposed(panel, b, b_at + j * b_row + p, b_row, columns - j, width, steps)
             elif packed:
                 pack(panel, b, b_at + p * b_row + j, b_row, width, steps)
-            if packed:
+            if packed or transposed:
                 b_panel, b_panel_at, b_panel_row = panel, 0, width * line
             else:
                 b_panel, b_panel_at, b_panel_row = b, b_at + p * b_row + j, b_row
-            if p == 0 or add:
-                begin, begin_at, begin_row = start, start_at + j, start_row
-            else:
-                begin, begin_at, begin_row = c, c_at + j, c_row
-            _panel(c, c_at + j, c_row, begin, begin_at, begin_row, add, a, a_at + p * a_step, a_row, a_step,
-                   b_panel, b_panel_at, b_panel_row, rows, width, steps)  # fmt: skip
+            _panel(mode, c, c_at + j, c_row, a, a_at + p * a_step, a_row, a_step, b_panel, b_panel_at, b_panel_row,
+                   rows, width, steps)  # fmt: skip
         j += width * line
 
 
 @part
-def _width(lines):
-    """Width of the next panel where so many lines are left: the widest of TILES that they fill, all powers of two."""
-    width = WIDEST
-    while width > lines:
-        width //= 2
-    return width
+def _width(lines, rows):
+    """Width of the next panel where so many lines are left: the widest of TILES that they and the rows fill.
+
+    Few rows take wider ones, since each line needs sums enough that none has to wait for another.
+    """
+    for width, height in WIDTHS:
+        if width <= lines and height >= min(rows, TALL):
+            return width
+    return 1
+
+
+@part
+def worth_packing(rows, b, b_row):
+    """Whether panels of b are worth a copy: used many times, and b's rows lie so far apart that each is on a page."""
+    return rows >= PACK_ROWS and b_row > PACK_LINES * lanes(b)
 
 
 # NumPy's scalars, since Numba would compile _product anew for each combination of literal ones.
@@ -329,63 +314,104 @@ _NO, _YES, _ZERO, _ONE = np.bool_(False), np.bool_(True), np.int64(0), np.int64(
 
 
 @part
-def product_forward(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, bias, bias_at, rows, k, m, panel):
-    """z = x w + b: z (rows, m), x (rows, k), w (k, m), b (m,) at bias_at of its array."""
-    _product(_NO, _NO, z, z_at, z_row, bias, bias_at, _ZERO, x, x_at, x_row, _ONE, w, w_at, w_row, rows, m, k, panel)
+def product_forward(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, rows, k, m, panel):
+    """z = x w: z (rows, m), x (rows, k), w (k, m)."""
+    packed = worth_packing(rows, w, w_row)
+    _product(_NO, _NO, packed, z, z_at, z_row, x, x_at, x_row, _ONE, w, w_at, w_row, rows, m, k, panel)
 
 
 @part
-def product_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, zeros, rows, k, m, panel):
+def product_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, rows, k, m, panel):
     """dx = d wT: dx (rows, k), d (rows, m), w (k, m)."""
-    _product(_NO, _YES, dx, dx_at, dx_row, zeros, _ZERO, _ZERO, d, d_at, d_row, _ONE, w, w_at, w_row, rows, k, m, panel)
+    _product(_NO, _YES, _YES, dx, dx_at, dx_row, d, d_at, d_row, _ONE, w, w_at, w_row, rows, k, m, panel)
 
 
 @part
-def product_gradient(dw, dw_at, dw_row, x, x_at, x_unit, x_sample, d, d_at, d_row, zeros, rows, k, m, panel):
+def product_gradient(dw, dw_at, dw_row, x, x_at, x_unit, x_sample, d, d_at, d_row, rows, k, m, panel):
     """dw += xT d: dw (k, m), x (rows, k) whose samples and units are x_sample and x_unit apart, d (rows, m)."""
-    _product(_YES, _NO, dw, dw_at, dw_row, zeros, _ZERO, _ZERO, x, x_at, x_unit, x_sample, d, d_at, d_row,
-             k, m, rows, panel)  # fmt: skip
+    packed = worth_packing(k, d, d_row)
+    _product(_YES, _NO, packed, dw, dw_at, dw_row, x, x_at, x_unit, x_sample, d, d_at, d_row, k, m, rows, panel)
 
 
 @part
-def product_lanes(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, zeros, samples, k, m, panel):
+def product_lanes(z, z_at, z_row, x, x_at, x_row, w, w_at, w_row, samples, k, m, panel):
     """z = wT x in lanes: z (m, samples), x (k, samples), w (k, m)."""
-    _product(_NO, _NO, z, z_at, z_row, zeros, _ZERO, _ZERO, w, w_at, _ONE, w_row, x, x_at, x_row,
-             m, samples, k, panel)  # fmt: skip
+    packed = worth_packing(m, x, x_row)
+    _product(_NO, _NO, packed, z, z_at, z_row, w, w_at, _ONE, w_row, x, x_at, x_row, m, samples, k, panel)
 
 
 @part
-def product_lanes_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, zeros, samples, k, m, panel):
+def product_lanes_backward(dx, dx_at, dx_row, d, d_at, d_row, w, w_at, w_row, samples, k, m, panel):
     """dx = w d in lanes: dx (k, samples), d (m, samples), w (k, m)."""
-    _product(_NO, _NO, dx, dx_at, dx_row, zeros, _ZERO, _ZERO, w, w_at, w_row, _ONE, d, d_at, d_row,
-             k, samples, m, panel)  # fmt: skip
+    packed = worth_packing(k, d, d_row)
+    _product(_NO, _NO, packed, dx, dx_at, dx_row, w, w_at, w_row, _ONE, d, d_at, d_row, k, samples, m, panel)
+
+
+@kernel
+def matmul_block(a, b, out, first, last, left, right, panel):
+    """Rows first to last and columns left to right, whole lines, of out = a b; panel is used if that is not empty."""
+    k, m = b.shape
+    _product(_NO, _NO, panel.size > 0, out.reshape(out.size), first * m + left, m, a.reshape(a.size), first * k, k,
+             _ONE, b.reshape(b.size), left, m, last - first, right - left, k, panel)  # fmt: skip
 
 
 @allocating_kernel
+def matmul_share(a, b, out, rank, size):
+    """One member's share of out = a b: columns where each gets some panels, else rows."""
+    n, m = out.shape
+    k, line = a.shape[1], lanes(a)
+    first, last, left, right = 0, n, 0, m
+    if m >= size * WIDEST * line:
+        left, right = share(m, WIDEST * line, rank, size)
+    else:
+        first, last = share(n, TALL, rank, size)
+    whole = left + (right - left) // line * line
+    if first < last and left < whole:
+        if worth_packing(last - first, b, m):
+            matmul_block(a, b, out, first, last, left, whole, np.empty(PANEL_LINES * line, a.dtype))
+        else:
+            matmul_block(a, b, out, first, last, left, whole, a.reshape(a.size)[:0])
+    if whole < right:
+        # The last columns don't fill a line: both b's and out's go through a padded copy.
+        b_edge, edge = np.zeros((k, line), a.dtype), np.empty((last - first, line), a.dtype)
+        for p in range(k):
+            for j in range(whole, right):
+                b_edge[p, j - whole] = b[p, j]
+        matmul_block(a[first:last], b_edge, edge, 0, last - first, 0, line, a.reshape(a.size)[:0])
+        for i in range(first, last):
+            for j in range(whole, right):
+                out[i, j] = edge[i - first, j - whole]
+
+
+@allocating_kernel
+def _matmul(a, b, out):
+    matmul_share(a, b, out, 0, 1)
+
+
+#: Multiplications from which on a product called from Python is shared among threads, which must be woken first.
+_SHARED_FROM = 1 << 22
+
+
 def matmul(a, b, out):
     """out = a b.
 
     a     (n, k)  C-ordered, read
     b     (k, m)  C-ordered, read
     out   (n, m)  C-ordered, written; not a or b
+
+    Called from Python, a large product uses as many threads as fastmlp.set_num_threads allows; called from a kernel,
+    the one it is called on. The bits are the same.
     """
-    n, k = a.shape
-    m = b.shape[1]
-    line = lanes(a)
-    whole = m // line * line
-    panel, zeros = np.empty(PANEL_LINES * line, a.dtype), np.zeros(whole + line, a.dtype)
-    flat_a, flat_b, flat_out = a.reshape(a.size), b.reshape(b.size), out.reshape(out.size)
-    if whole > 0:
-        _product(_NO, _NO, flat_out, _ZERO, m, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
-                 flat_b, _ZERO, m, n, whole, k, panel)  # fmt: skip
-    if whole < m:
-        # The last columns don't fill a line: both b's and out's go through a padded copy.
-        b_edge, edge = np.zeros((k, line), a.dtype), np.empty((n, line), a.dtype)
-        for p in range(k):
-            for j in range(whole, m):
-                b_edge[p, j - whole] = b[p, j]
-        _product(_NO, _NO, edge.reshape(edge.size), _ZERO, line, zeros, _ZERO, _ZERO, flat_a, _ZERO, k, _ONE,
-                 b_edge.reshape(b_edge.size), _ZERO, line, n, line, k, panel)  # fmt: skip
-        for i in range(n):
-            for j in range(whole, m):
-                out[i, j] = edge[i, j - whole]
+    if a.size * b.shape[1] < _SHARED_FROM:
+        _matmul(a, b, out)
+    else:
+        workers.run(matmul_share, workers.get_num_threads(), workers.NO_BARRIER, a, b, out)
+
+
+@overload(matmul)
+def _matmul_in_kernels(a, b, out):
+    return _matmul_alone
+
+
+def _matmul_alone(a, b, out):
+    _matmul(a, b, out)

@@ -85,7 +85,6 @@ class Scratch(NamedTuple):
     gradient      theta's size, or (0,) where the step is added while the gradient is summed
     totals        (lines of capacity, 1 + metrics) float64: losses and metrics of each line of the batch, summed
     panels        (threads, PANEL_LINES lines): packed operand of each thread
-    zeros         one row of zeros, as long as the widest
     sync          see team.py
     """
 
@@ -99,7 +98,6 @@ class Scratch(NamedTuple):
     gradient: np.ndarray
     totals: np.ndarray
     panels: np.ndarray
-    zeros: np.ndarray
     sync: np.ndarray
 
 

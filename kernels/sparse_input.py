@@ -86,10 +86,9 @@ def fetch_ahead(starts, column, value, parts, from_part, to_part, order, first, 
 
 @kernel
 def sparse_forward(
-    z, z_at, z_row, starts, column, value, parts, from_part, to_part, order, start, first, last, w, w_at, bias,
-    bias_at, units
+    z, z_at, z_row, starts, column, value, parts, from_part, to_part, order, start, first, last, w, w_at, units
 ):  # fmt: skip
-    """z = x w + b, into whole lines, for the rows order[start + first : start + last] and some parts of the inputs.
+    """z = x w, into whole lines, for the rows order[start + first : start + last] and some parts of the inputs.
 
     z_at, z_row   offset of the row of order[start + first] and the distance to the next
 
@@ -101,7 +100,7 @@ def sparse_forward(
         row = element(order, start + i) * parts
         begin, end = element(starts, row + from_part), element(starts, row + to_part)
         for j in range(0, units, line):
-            sum0, sum1, sum2, sum3 = load(bias, bias_at + j), zero, zero, zero
+            sum0, sum1, sum2, sum3 = zero, zero, zero, zero
             sum4, sum5, sum6, sum7 = zero, zero, zero, zero
             at = w_at + j
             t = begin
