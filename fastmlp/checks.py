@@ -105,7 +105,9 @@ def finite(name: str, array: np.ndarray) -> None:
             )
 
 
-def samples(x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") -> np.ndarray:
+def samples(
+    x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x", all_finite: bool = True
+) -> np.ndarray:  # fmt: skip
     """Samples as rows: (n, k), C-ordered, uint8 or dtype; uint8 and dtype are not copied if C-ordered.
 
     Args:
@@ -113,6 +115,7 @@ def samples(x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") ->
         shape: Shape of one sample.
         dtype: The model's float type.
         name: What errors call it.
+        all_finite: Whether to look for NaN and infinity, which reads all of x once.
 
     Raises:
         TypeError: If x holds no real numbers.
@@ -131,7 +134,8 @@ def samples(x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x") ->
     if len(array) == 0:
         raise ValueError(f"{name} is empty: expected at least one sample of shape {shape}")
     array = _for_kernels(array, np.uint8 if array.dtype == np.uint8 else dtype).reshape(len(array), -1)
-    finite(name, array)
+    if all_finite:
+        finite(name, array)
     return array
 
 

@@ -20,12 +20,13 @@ from .kernels.activations import NAMES as ACTIVATIONS
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.optimizers import HYPER_SIZE
 from .kernels.plan import Data, aligned_zeros
+from .kernels.team import NOT_FINITE
 from .layers import Dense, InputLayer, Layer, assign, automatic_name
 from .progress import Progress
 
 # Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
 # weights many times, and few enough that their activations stay in the second-level cache.
-_ROWS_PER_THREAD = 240
+_ROWS_PER_THREAD = 144
 
 # Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
 _KEPT_WORKSPACES = 4
@@ -234,7 +235,7 @@ class Sequential:
 
     # ------------------------------------------------------------------ data
 
-    def _samples(self, x: Any, name: str = "x") -> tuple[np.ndarray, tuple[int, ...]]:
+    def _samples(self, x: Any, name: str = "x", all_finite: bool = True) -> tuple[np.ndarray, tuple[int, ...]]:
         """User's samples as rows (n, k), and the shape of one; builds nothing."""
         shape = self._shape if self.built else self._layers[0].declared_shape if self._layers else None
         if shape is None:
@@ -243,7 +244,7 @@ class Sequential:
             if not self._dense:
                 raise ValueError(f"model {self.name!r} has no Dense layer; add one")
             _shapes(self._layers, shape)
-        return checks.samples(x, shape, self.dtype, name), shape
+        return checks.samples(x, shape, self.dtype, name, all_finite), shape
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
         """User's targets as class indices or None, and as values or None: what the loss and the metrics need."""
@@ -461,8 +462,11 @@ class Sequential:
         self._infer(plan, data, count, totals, _NO_OUT[self.dtype.name])
         return list(totals / count)
 
-    def _infer(self, plan: Any, data: Data, count: int, totals: np.ndarray, out: np.ndarray) -> None:
-        """Run the network on `count` samples for whichever of totals and out are not empty."""
+    def _infer(self, plan: Any, data: Data, count: int, totals: np.ndarray, out: np.ndarray) -> bool:
+        """Run the network on `count` samples for whichever of totals and out are not empty.
+
+        Returns whether all inputs are finite.
+        """
         layout = self._need_built()
         size = threads.team_size(2.0 * layout.weights * count, waking=True)
         # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
@@ -478,8 +482,11 @@ class Sequential:
             plan, self._theta, _NO_SLOTS[self.dtype.name], _NO_HYPER, data, np.arange(count), batch,
             0, -(-count // batch), scratch, totals, out, False,
         )  # fmt: skip
+        finite = not scratch.sync[NOT_FINITE]
+        scratch.sync[NOT_FINITE] = 0
         if len(kept) < _KEPT_WORKSPACES:
             kept.append(scratch)
+        return finite
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> np.ndarray:
         """Output of the last layer for every sample.
@@ -499,11 +506,12 @@ class Sequential:
             out = self._predict_one(x)
             if out is not None:
                 return out
-        rows, shape = self._samples(x)
+        rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
         layout = self._need_built()
         out = np.empty((len(rows), layout.outputs), self.dtype)
-        self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NO_TOTALS, out)
+        if not self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NO_TOTALS, out):
+            checks.finite("x", rows)
         return out
 
     def _predict_one(self, x: np.ndarray) -> np.ndarray | None:

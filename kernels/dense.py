@@ -17,35 +17,61 @@ from ._jit import kernel, out_of_line, part
 from .activations import activate, activate_backward, activate_lanes, activate_lanes_backward
 from .lanes import transpose
 from .matmul import product_backward, product_forward, product_gradient, product_lanes, product_lanes_backward
-from .simd import element, lanes, load, load_as, prefetch_far, store
+from .simd import LINE, element, fma, lanes, load, load_as, prefetch, prefetch_far, splat, store, sum_lanes
 from .sparse_input import sparse_forward, sparse_gradient
+from .team import NOT_FINITE
 
 # For arguments: Numba compiles a kernel anew where a literal is passed.
 ZERO = np.int64(0)
 
 
-@kernel
-def gather(x, order, start, acts, row, first, last, left, right, ahead):
-    """The batch's dense inputs from left to right as floats into acts, rows `row` apart.
+#: Rows ahead of the one being read that are fetched meanwhile, line by line: rows are at random places in memory. On
+#: 48,000 rows of 784 float32 it halves the time of reading; together with fetch_inputs the digits without zeros train in
+#: 0.93 of the time that either takes alone.
+AHEAD = 2
 
-    Their memory is at random places: the same inputs of the row `ahead` further on are fetched meanwhile.
+
+@kernel
+def gather(x, order, start, acts, row, first, last, left, right, sync):
+    """The batch's dense inputs from left to right, as floats, into acts, rows `row` apart.
+
+    sync   see team.py; NOT_FINITE is set if one of them is NaN or infinite
     """
     out_of_line()
     k, line = x.shape[1], lanes(acts)
-    per_line = 64 // x.itemsize
+    zero = splat(acts, 0)
+    check, rest = zero, acts.dtype.type(0)
     for i in range(first, last):
         here = element(order, start + i) * k
-        if start + i + ahead < order.size:
-            coming = element(order, start + i + ahead) * k
-            for p in range(left, right, per_line):
-                prefetch_far(x, coming + p)
+        ahead = element(order, min(start + i + AHEAD, order.size - 1)) * k
         p = left
         while p + line <= right:
-            store(acts, i * row + p, load_as(acts, x, here + p))
+            prefetch(x, ahead + p)
+            inputs = load_as(acts, x, here + p)
+            store(acts, i * row + p, inputs)
+            check = fma(inputs, zero, check)
             p += line
         while p < right:
             acts[i * row + p] = element(x, here + p)
+            rest += acts[i * row + p] * acts.dtype.type(0)
             p += 1
+    if sum_lanes(check) + rest != acts.dtype.type(0):
+        sync[NOT_FINITE] = 1
+
+
+@kernel
+def fetch_inputs(x, order, first, last, left, right):
+    """Start fetching the dense inputs from left to right of the rows order[first : last], as far as there are any.
+
+    The rows are at random places in memory. A few at a time, between pieces of other work: fetched at once they take
+    as long as they would when they are needed.
+    """
+    out_of_line()
+    k = x.shape[1]
+    for i in range(first, min(last, order.size)):
+        here = element(order, i) * k
+        for p in range(left, right, LINE // x.itemsize):
+            prefetch_far(x, here + p)
 
 
 @kernel
@@ -158,29 +184,35 @@ def rows_backward(plan, layer, theta, scratch, panel, first, last, left, right):
 
 
 @part
-def dense_gradient(
-    plan, layer, data, order, start, rows, scratch, panel, target, from_part, to_part, top, bottom, left, right, bias
-):  # fmt: skip
-    """Add the layer's gradient to target, for the whole batch.
+def sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right):
+    """Add the first layer's gradient to target, for the whole batch of compressed rows and some parts of the inputs."""
+    delta = scratch.turned if plan.turn == 1 else scratch.delta
+    sparse_gradient(target, plan.weights[0], data.starts, data.column, data.value, data.parts.size - 1,
+                    from_part, to_part, order, start, rows, delta, plan.offset[1] * scratch.capacity, plan.row[1],
+                    left, right)  # fmt: skip
 
-    target               theta, or zeros in theta's layout
-    from_part, to_part   which parts of the inputs, where the rows are compressed
-    top, bottom          which inputs, elsewhere
-    bias                 whether that of the bias is wanted too
+
+@part
+def dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left, right):
+    """Add the layer's gradient to target, for the whole batch, its inputs from top to bottom.
+
+    target   theta, or zeros in theta's layout
     """
-    acts, capacity = scratch.acts, scratch.capacity
+    capacity = scratch.capacity
     delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
     row = plan.row[layer + 1]
-    delta_at = plan.offset[layer + 1] * capacity
-    at = plan.weights[layer]
-    if layer == 0 and data.starts.size > 0:
-        sparse_gradient(target, at, data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
-                        order, start, rows, delta, delta_at, row, left, right)  # fmt: skip
-    else:
-        below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.row[layer])
-        product_gradient(target, at + top * row + left, row,
-                         acts, plan.offset[layer] * capacity + top * below, below, unit,
-                         delta, delta_at + left, row,
-                         rows, bottom - top, right - left, panel)  # fmt: skip
-    if plan.trained[layer] and bias:
-        add_rows(target, plan.bias[layer] + left, delta, delta_at + left, row, rows, right - left)
+    below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.row[layer])
+    product_gradient(target, plan.weights[layer] + top * row + left, row,
+                     scratch.acts, plan.offset[layer] * capacity + top * below, below, unit,
+                     delta, plan.offset[layer + 1] * capacity + left, row,
+                     rows, bottom - top, right - left, panel)  # fmt: skip
+
+
+@part
+def bias_gradient(plan, layer, scratch, target, rows, left, right):
+    """Add the gradient by the layer's bias to target, for the whole batch."""
+    delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
+    if plan.trained[layer]:
+        row = plan.row[layer + 1]
+        add_rows(target, plan.bias[layer] + left, delta, plan.offset[layer + 1] * scratch.capacity + left, row, rows,
+                 right - left)  # fmt: skip

@@ -16,12 +16,15 @@ from ._jit import part
 from .activations import activate_lanes_backward
 from .dense import (
     ZERO,
+    bias_gradient,
     dense_gradient,
+    fetch_inputs,
     gather,
     lanes_backward,
     lanes_forward,
     rows_backward,
     rows_forward,
+    sparse_input_gradient,
     sums_forward,
     turn_backward,
     turn_forward,
@@ -33,7 +36,7 @@ from .simd import lanes
 from .sparse_input import fetch_ahead
 from .team import barrier, share
 
-#: A narrow layer's inputs are shared in blocks of so many, for its gradient: whole register tiles.
+#: A layer's inputs come in blocks of so many, for its gradient: whole register tiles.
 INPUT_BLOCK = 48
 
 
@@ -74,34 +77,44 @@ def in_parts(plan, data):
 
 
 @part
-def read(plan, data, order, start, rows, scratch, first, last, from_part, to_part):
-    """Some parts of the inputs of the batch's rows from first to last; the next batch's are fetched meanwhile."""
+def own_inputs(plan, data, theta, rows, rank, size):
+    """(first, last, from_part, to_part): rows of the batch, and parts of their inputs, that this member reads."""
+    parts = data.parts.size - 1
+    if in_parts(plan, data):
+        from_part, to_part = own_parts(plan, data, rank, size)
+        return 0, rows, from_part, to_part
+    if data.starts.size > 0:
+        first, last, _, _ = own_part(plan, 1, theta, rows, rank, size)
+    else:
+        first, last = share(rows, lanes(theta), rank, size)
+    return first, last, 0, parts
+
+
+@part
+def read(plan, theta, data, order, start, rows, scratch, rank, size):
+    """Read the batch's inputs that are this member's."""
+    first, last, from_part, to_part = own_inputs(plan, data, theta, rows, rank, size)
     if data.starts.size > 0:
         fetch_ahead(data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
                     order, start + rows + first, start + rows + last)  # fmt: skip
     else:
-        left, right = data.parts[from_part], data.parts[to_part]
-        gather(data.x, order, start, scratch.acts, plan.row[0], first, last, left, right, rows)
+        gather(data.x, order, start, scratch.acts, plan.row[0], first, last, data.parts[from_part], data.parts[to_part],
+               scratch.sync)  # fmt: skip
 
 
 @part
 def team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size):
     """What lies below the lanes, for the whole batch, by the team; all is done when this returns."""
-    line, turn = lanes(theta), plan.turn
+    turn = plan.turn
+    read(plan, theta, data, order, start, rows, scratch, rank, size)
     if in_parts(plan, data):
         from_part, to_part = own_parts(plan, data, rank, size)
-        read(plan, data, order, start, rows, scratch, ZERO, rows, from_part, to_part)
         for h in range(from_part, to_part):
             sums_forward(plan, theta, data, order, start, scratch, panel, h, h, h + 1, ZERO, rows, ZERO,
                          plan.units[turn])  # fmt: skip
         barrier(scratch.sync, size)
         return
     parts = data.parts.size - 1
-    if data.starts.size == 0:
-        first, last = share(rows, line, rank, size)
-    else:
-        first, last, left, right = own_part(plan, 1, theta, rows, rank, size)
-    read(plan, data, order, start, rows, scratch, first, last, ZERO, parts)
     below_by_units = False
     for layer in range(1, turn + 1):
         first, last, left, right = own_part(plan, layer, theta, rows, rank, size)
@@ -160,24 +173,43 @@ def team_backward(plan, theta, rows, scratch, panel, rank, size):
 
 
 @part
-def team_gradients(plan, data, order, start, rows, scratch, panel, target, rank, size):
-    """Add this member's share of every layer's gradient to target: parts, units, or inputs of a narrow layer."""
-    for layer in range(plan.activation.size):
-        units, inputs = plan.units[layer + 1], plan.units[layer]
-        parts = data.parts.size - 1
-        from_part, to_part, top, bottom, left, right, bias = 0, parts, 0, inputs, 0, units, True
-        if layer == 0 and in_parts(plan, data):
-            from_part, to_part = own_parts(plan, data, rank, size)
-            top, bottom, bias = data.parts[from_part], data.parts[to_part], rank == 0
-        elif by_units(plan, layer + 1, target, size) or (layer == 0 and data.starts.size > 0):
-            left, right = share(units, lanes(target), rank, size)
-        elif inputs <= INPUT_BLOCK:  # the last member has the fewest parts to do, where there are more than two
-            bottom, bias = (inputs if rank == size - 1 else 0), rank == size - 1
-        else:
-            top, bottom = share(inputs, INPUT_BLOCK, rank, size)
-            bias = rank == 0
-        dense_gradient(plan, layer, data, order, start, rows, scratch, panel, target, from_part, to_part,
-                       top, bottom, left, right, bias)  # fmt: skip
+def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size):
+    """Add this member's share of the first layer's gradient to target: parts of its inputs, or units."""
+    units = plan.units[1]
+    first, last, from_part, to_part = own_inputs(plan, data, target, rows, rank, size)
+    left, right, bias = 0, units, rank == 0
+    if not in_parts(plan, data):
+        left, right = share(units, lanes(target), rank, size)
+        from_part, to_part, bias = 0, data.parts.size - 1, True
+    if data.starts.size > 0:
+        sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right)
+    else:
+        top, bottom = data.parts[from_part], data.parts[to_part]
+        for p in range(top, bottom, INPUT_BLOCK):
+            end = min(p + INPUT_BLOCK, bottom)
+            fetch_inputs(data.x, order, start + rows + first, start + rows + last, p, end)
+            dense_gradient(plan, 0, scratch, panel, target, rows, p, end, left, right)
+    if bias:
+        bias_gradient(plan, 0, scratch, target, rows, left, right)
+
+
+@part
+def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
+    """Add this member's share of a further layer's gradient to target: units, or inputs of a narrow layer."""
+    units, inputs = plan.units[layer + 1], plan.units[layer]
+    top, bottom, left, right, bias = 0, inputs, 0, units, True
+    if by_units(plan, layer + 1, target, size):
+        left, right = share(units, lanes(target), rank, size)
+    elif inputs <= INPUT_BLOCK:
+        bias = rank == size - 1
+        bottom = inputs if bias else 0
+    else:
+        top, bottom = share(inputs, INPUT_BLOCK, rank, size)
+        bias = rank == 0
+    if top < bottom:
+        dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left, right)
+    if bias:
+        bias_gradient(plan, layer, scratch, target, rows, left, right)
 
 
 @part
@@ -200,7 +232,9 @@ def step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, to
     if training:
         team_backward(plan, theta, rows, scratch, panel, rank, size)
         target = theta if direct else scratch.gradient
-        team_gradients(plan, data, order, start, rows, scratch, panel, target, rank, size)
+        for layer in range(plan.activation.size - 1, 0, -1):
+            hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
+        input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size)
         if not direct:
             barrier(scratch.sync, size)
             first, last = share(theta.size, 64 * lanes(theta), rank, size)

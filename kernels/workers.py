@@ -67,10 +67,8 @@ class _Worker(threading.Thread):
 
 
 _current_cpu: Any = None
-try:
+with contextlib.suppress(AttributeError, OSError, TypeError):  # there is one on Linux only
     _current_cpu = ctypes.CDLL(None).sched_getcpu
-except (AttributeError, OSError, TypeError):
-    pass  # not Linux
 
 
 def _spread(size: int) -> None:
