@@ -39,13 +39,13 @@ from .team import share
 # 0.99, 8 x 3, 12 x 2 and 14 x 2 the same, 7 x 4 (spills) 0.87, 16 x 1 (a broadcast per product) 0.88.
 TILES: dict[int, tuple[int, ...]]
 if features("avx512f"):  # 32 registers
-    TILES = {16: (1,), 8: (3, 2, 1), 4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
+    TILES = {16: (1,), 8: (2, 1), 4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
 elif features("avx2"):  # 16 registers, a line is two of them
     TILES = {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)}
 elif features("sse2"):  # 16 registers, a line is four of them
     TILES = {2: (1,), 1: (3, 2, 1)}
 else:  # NEON: 32 registers, a line is four of them
-    TILES = {4: (1,), 2: (3, 2, 1), 1: (6, 4, 2, 1)}
+    TILES = {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)}
 
 #: What `_panel` does with its sums: they are c, are added to c, or go on from c.
 STORE, ADD, CONTINUE = (np.int64(i) for i in range(3))
