@@ -237,7 +237,7 @@ def info(options: argparse.Namespace) -> None:
     import llvmlite.binding as llvm
 
     from fastmlp import threads
-    from fastmlp.kernels._jit import cache_folder
+    from fastmlp.kernels._jit import VECTORS, cache_folder
 
     for name, version in _versions().items():
         print(f"{name:12}{version}")
@@ -246,6 +246,13 @@ def info(options: argparse.Namespace) -> None:
     kinds = ("avx", "sse", "fma", "neon", "sve", "f16c")
     features = sorted(name for name, has in llvm.get_host_cpu_features().items() if has and name.startswith(kinds))
     print(f"{'vectors':12}{' '.join(features) or 'none reported'}")
+    code = {
+        "avx512f": "AVX-512, 16 float32 at once",
+        "avx2": "AVX2, 8 float32 at once (no AVX-512 here)",
+        "sse2": "SSE2, 4 float32 at once (no AVX2 or AVX-512 here)",
+        "other": "whatever vectors this processor has, 4 float32 at once",
+    }
+    print(f"{'code':12}{code[VECTORS]}")
     print(f"{'threads':12}{threads.get_num_threads()} of {threads.available()} cores (FASTMLP_NUM_THREADS sets it)")
     print(f"{'kernels':12}{cache_folder()}")
 

@@ -35,6 +35,9 @@ def features(name: str) -> bool:
     return bool(binding.get_host_cpu_features().get(name))
 
 
+#: Which vectors the kernels' tiles are laid out for; where none of them is there, 128 bits and 32 registers as in NEON.
+VECTORS = next((name for name in ("avx512f", "avx2", "sse2") if features(name)), "other")
+
 # Variables of Numba that say where or how wide it runs, not what code it makes.
 _WITHOUT_EFFECT = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG_CACHE")
 

@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from . import workers
-from ._jit import JIT, allocating_kernel, features, kernel, out_of_line, part
+from ._jit import JIT, VECTORS, allocating_kernel, kernel, out_of_line, part
 from .simd import (
     Vector,
     element,
@@ -37,15 +37,12 @@ from .team import share
 # The register tiles: width in lines -> heights in rows, tallest first, down to one. The sums, a row of b and a
 # broadcast must fit the registers. Measured on AVX-512 with operands in cache, in shares of the FMA peak: 6 x 4 lines
 # 0.99, 8 x 3, 12 x 2 and 14 x 2 the same, 7 x 4 (spills) 0.87, 16 x 1 (a broadcast per product) 0.88.
-TILES: dict[int, tuple[int, ...]]
-if features("avx512f"):  # 32 registers
-    TILES = {16: (1,), 8: (2, 1), 4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
-elif features("avx2"):  # 16 registers, a line is two of them
-    TILES = {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)}
-elif features("sse2"):  # 16 registers, a line is four of them
-    TILES = {2: (1,), 1: (3, 2, 1)}
-else:  # NEON: 32 registers, a line is four of them
-    TILES = {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)}
+TILES: dict[int, tuple[int, ...]] = {
+    "avx512f": {16: (1,), 8: (2, 1), 4: (6, 5, 4, 2, 1), 2: (12, 8, 4, 2, 1), 1: (16, 8, 4, 2, 1)},  # 32 registers
+    "avx2": {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)},  # 16 registers, a line is two of them
+    "sse2": {2: (1,), 1: (3, 2, 1)},  # 16 registers, a line is four of them
+    "other": {4: (1,), 2: (2, 1), 1: (6, 4, 2, 1)},  # 32 registers, a line is four of them
+}[VECTORS]
 
 #: What `_panel` does with its sums: they are c, are added to c, or go on from c.
 STORE, ADD, CONTINUE = (np.int64(i) for i in range(3))

@@ -239,6 +239,7 @@ def test_info_names_versions_processor_and_kernel_folder(capsys):
     assert lines["numpy"] == np.__version__
     assert lines["kernels"] == str(cache_folder())
     assert lines["processor"]
+    assert "float32 at once" in lines["code"]
     assert lines["threads"].startswith(f"{threads.get_num_threads()} of {threads.available()} cores")
 
 
