@@ -6,8 +6,10 @@ floating-point state is put back after it.
 """
 
 from ._jit import kernel
-from .network import step
-from .team import flush_denormals, restore_denormals
+from .network import hidden_gradient, in_parts, input_gradient, team_backward, team_forward, through_lanes, whole_lines
+from .optimizers import LEARNING_RATE, SGD, update
+from .simd import lanes
+from .team import barrier, flush_denormals, restore_denormals, share
 
 
 @kernel
@@ -24,9 +26,35 @@ def run(plan, theta, slots, hyper, data, order, batch_size, first, last, scratch
     rank, size   this member of the team, and how many they are
     """
     before = flush_denormals()
-    panel = scratch.panels[rank]
+    panel, line = scratch.panels[rank], lanes(theta)
+    layers = plan.activation.size
+    # Plain SGD's step is linear in the gradient: scaled once, in the loss, it is added to the weights as it is summed.
+    direct = plan.optimizer == SGD
+    rate = -hyper[LEARNING_RATE] if direct else 1.0
+    target = theta if direct else scratch.gradient
+    # Without a barrier at its end a member may begin the next step while another still adds gradients. With parts each
+    # then reads and writes only its own weights and places of scratch.sums, until it meets the other at their barrier.
+    apart = direct and in_parts(plan.turn, data.parts.size - 1)
     for batch in range(first, last):
         start = batch * batch_size
         rows = min(batch_size, order.size - start)
-        step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, totals, out, training, rank, size)
+        team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size)
+        through_lanes(plan, theta, data, order, start, rows, scratch, panel, theta.dtype.type(rate / rows),
+                      totals.size > 0, training, out, rank, size)  # fmt: skip
+        barrier(scratch.sync, size)
+        if rank == 0:
+            for i in range(whole_lines(rows, line) // line):
+                for m in range(totals.size):
+                    totals[m] += scratch.totals[i, m]
+        if training:
+            team_backward(plan, theta, rows, scratch, panel, rank, size)
+            for layer in range(layers - 1, 0, -1):
+                hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
+            input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size)
+            if not direct:
+                barrier(scratch.sync, size)
+                begin, end = share(theta.size, 64 * line, rank, size)
+                update(plan.optimizer, hyper, theta, slots, scratch.gradient, begin, end)
+        if not apart:
+            barrier(scratch.sync, size)
     restore_denormals(before)

@@ -12,7 +12,7 @@ How a team shares a step (see also plan.py):
 A barrier stands wherever one member reads what another wrote.
 """
 
-from ._jit import part
+from ._jit import kernel, part
 from .activations import activate_lanes_backward
 from .dense import (
     ZERO,
@@ -30,7 +30,6 @@ from .dense import (
     turn_forward,
 )
 from .lanes import transpose
-from .optimizers import LEARNING_RATE, SGD, update
 from .score import gather_targets, score
 from .simd import lanes
 from .sparse_input import fetch_ahead
@@ -40,60 +39,62 @@ from .team import barrier, share
 INPUT_BLOCK = 48
 
 
-@part
-def whole_lines(theta, rows):
+# Small kernels on numbers rather than parts: what is put into a caller is compiled with all that it calls, each time.
+
+
+@kernel
+def whole_lines(rows, line):
     """So many rows, filled up to a whole line of samples."""
-    line = lanes(theta)
     return (rows + line - 1) // line * line
 
 
-@part
-def by_units(plan, layer, theta, size):
-    """Whether a team shares activations `layer` by units."""
-    return plan.units[layer] >= size * lanes(theta)
+@kernel
+def by_units(units, line, size):
+    """Whether a team shares a layer of so many units by units."""
+    return units >= size * line
 
 
-@part
-def own_part(plan, layer, theta, rows, rank, size):
-    """(first, last, left, right) of activations `layer` that are this member's."""
-    units, line = plan.units[layer], lanes(theta)
-    if by_units(plan, layer, theta, size):
+@kernel
+def own_part(units, line, rows, rank, size):
+    """(first, last, left, right) of a layer's activations that are this member's."""
+    if by_units(units, line, size):
         left, right = share(units, line, rank, size)
         return 0, rows, left, right
     first, last = share(rows, line, rank, size)
     return first, last, 0, units
 
 
-@part
-def own_parts(plan, data, rank, size):
+@kernel
+def in_parts(turn, parts):
+    """Whether the first layer is summed in parts of the inputs, of which there are so many."""
+    return turn == 1 and parts > 1
+
+
+@kernel
+def own_parts(parts, rank, size):
     """(from, to): the parts of the inputs that are this member's."""
-    return share(data.parts.size - 1, 1, rank, min(size, data.parts.size - 1)) if rank < data.parts.size - 1 else (0, 0)
+    if rank >= parts:
+        return 0, 0
+    return share(parts, 1, rank, min(size, parts))
 
 
-@part
-def in_parts(plan, data):
-    """Whether the first layer is summed in parts of the inputs."""
-    return plan.turn == 1 and data.parts.size > 2
-
-
-@part
-def own_inputs(plan, data, theta, rows, rank, size):
+@kernel
+def own_inputs(turn, parts, compressed, units, line, rows, rank, size):
     """(first, last, from_part, to_part): rows of the batch, and parts of their inputs, that this member reads."""
-    parts = data.parts.size - 1
-    if in_parts(plan, data):
-        from_part, to_part = own_parts(plan, data, rank, size)
+    if in_parts(turn, parts):
+        from_part, to_part = own_parts(parts, rank, size)
         return 0, rows, from_part, to_part
-    if data.starts.size > 0:
-        first, last, _, _ = own_part(plan, 1, theta, rows, rank, size)
-    else:
-        first, last = share(rows, lanes(theta), rank, size)
+    if compressed and by_units(units, line, size):
+        return 0, rows, 0, parts
+    first, last = share(rows, line, rank, size)
     return first, last, 0, parts
 
 
 @part
 def read(plan, theta, data, order, start, rows, scratch, rank, size):
     """Read the batch's inputs that are this member's."""
-    first, last, from_part, to_part = own_inputs(plan, data, theta, rows, rank, size)
+    first, last, from_part, to_part = own_inputs(plan.turn, data.parts.size - 1, data.starts.size > 0, plan.units[1],
+                                                 lanes(theta), rows, rank, size)  # fmt: skip
     if data.starts.size > 0:
         fetch_ahead(data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
                     order, start + rows + first, start + rows + last)  # fmt: skip
@@ -105,20 +106,19 @@ def read(plan, theta, data, order, start, rows, scratch, rank, size):
 @part
 def team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size):
     """What lies below the lanes, for the whole batch, by the team; all is done when this returns."""
-    turn = plan.turn
+    turn, line, parts = plan.turn, lanes(theta), data.parts.size - 1
     read(plan, theta, data, order, start, rows, scratch, rank, size)
-    if in_parts(plan, data):
-        from_part, to_part = own_parts(plan, data, rank, size)
+    if in_parts(turn, parts):
+        from_part, to_part = own_parts(parts, rank, size)
         for h in range(from_part, to_part):
             sums_forward(plan, theta, data, order, start, scratch, panel, h, h, h + 1, ZERO, rows, ZERO,
                          plan.units[turn])  # fmt: skip
         barrier(scratch.sync, size)
         return
-    parts = data.parts.size - 1
     below_by_units = False
     for layer in range(1, turn + 1):
-        first, last, left, right = own_part(plan, layer, theta, rows, rank, size)
-        own_units = by_units(plan, layer, theta, size)
+        first, last, left, right = own_part(plan.units[layer], line, rows, rank, size)
+        own_units = by_units(plan.units[layer], line, size)
         if (own_units and (layer > 1 or data.starts.size == 0)) or below_by_units:
             barrier(scratch.sync, size)
         if layer < turn:
@@ -139,10 +139,11 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
     first, last = share(rows, lanes(theta), rank, size)
     if first == last:
         return
-    end = first + whole_lines(theta, last - first)
+    end = first + whole_lines(last - first, lanes(theta))
     layers, capacity = plan.activation.size, scratch.capacity
     units, row, at = plan.units[layers], plan.row[layers], plan.offset[layers] * capacity
-    turn_forward(plan, theta, scratch, data.parts.size - 1 if in_parts(plan, data) else 1, first, end)
+    parts = data.parts.size - 1
+    turn_forward(plan, theta, scratch, parts if in_parts(plan.turn, parts) else 1, first, end)
     for layer in range(plan.turn, layers):
         lanes_forward(plan, layer, theta, scratch, panel, first, end)
     if out.size > 0:
@@ -167,7 +168,7 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
 def team_backward(plan, theta, rows, scratch, panel, rank, size):
     """Deltas of the layers below the lanes, for the whole batch."""
     for layer in range(plan.turn - 1, 0, -1):
-        first, last, left, right = own_part(plan, layer, theta, rows, rank, size)
+        first, last, left, right = own_part(plan.units[layer], lanes(theta), rows, rank, size)
         rows_backward(plan, layer, theta, scratch, panel, first, last, left, right)
         barrier(scratch.sync, size)
 
@@ -176,11 +177,13 @@ def team_backward(plan, theta, rows, scratch, panel, rank, size):
 def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size):
     """Add this member's share of the first layer's gradient to target: parts of its inputs, or units."""
     units = plan.units[1]
-    first, last, from_part, to_part = own_inputs(plan, data, target, rows, rank, size)
+    parts = data.parts.size - 1
+    first, last, from_part, to_part = own_inputs(plan.turn, parts, data.starts.size > 0, units, lanes(target), rows,
+                                                 rank, size)  # fmt: skip
     left, right, bias = 0, units, rank == 0
-    if not in_parts(plan, data):
+    if not in_parts(plan.turn, parts):
         left, right = share(units, lanes(target), rank, size)
-        from_part, to_part, bias = 0, data.parts.size - 1, True
+        from_part, to_part, bias = 0, parts, True
     if data.starts.size > 0:
         sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right)
     else:
@@ -198,7 +201,7 @@ def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
     """Add this member's share of a further layer's gradient to target: units, or inputs of a narrow layer."""
     units, inputs = plan.units[layer + 1], plan.units[layer]
     top, bottom, left, right, bias = 0, inputs, 0, units, True
-    if by_units(plan, layer + 1, target, size):
+    if by_units(units, lanes(target), size):
         left, right = share(units, lanes(target), rank, size)
     elif inputs <= INPUT_BLOCK:
         bias = rank == size - 1
@@ -210,36 +213,3 @@ def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
         dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left, right)
     if bias:
         bias_gradient(plan, layer, scratch, target, rows, left, right)
-
-
-@part
-def step(plan, theta, slots, hyper, data, order, start, rows, scratch, panel, totals, out, training, rank, size):
-    """The batch order[start : start + rows] through the network; its losses and metrics are added to totals.
-
-    Training, the weights make a step. See epoch.run for the arguments.
-    """
-    # Plain SGD's step is linear in the gradient: scaled here once, it is added to the weights while it is summed.
-    direct = plan.optimizer == SGD
-    scale = theta.dtype.type((-hyper[LEARNING_RATE] if direct else 1.0) / rows)
-    team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size)
-    through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, totals.size > 0, training, out,
-                  rank, size)  # fmt: skip
-    barrier(scratch.sync, size)
-    if rank == 0:
-        for i in range(whole_lines(theta, rows) // lanes(theta)):
-            for m in range(totals.size):
-                totals[m] += scratch.totals[i, m]
-    if training:
-        team_backward(plan, theta, rows, scratch, panel, rank, size)
-        target = theta if direct else scratch.gradient
-        for layer in range(plan.activation.size - 1, 0, -1):
-            hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
-        input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size)
-        if not direct:
-            barrier(scratch.sync, size)
-            first, last = share(theta.size, 64 * lanes(theta), rank, size)
-            update(plan.optimizer, hyper, theta, slots, scratch.gradient, first, last)
-    # Here a member may begin the next step while another still adds gradients. With parts each then reads and writes
-    # only its own weights and places of scratch.sums, until it meets the other at their barrier.
-    if not (direct and in_parts(plan, data)):
-        barrier(scratch.sync, size)
