@@ -51,6 +51,12 @@ def where_inside(p, yes, no):
     return where_at_most(p, splat(p, EPSILON), no, where_at_most(splat(p, 1 - EPSILON), p, no, yes))
 
 
+@part
+def nonzero(p):
+    """P, and 1 where it is 0: a divisor of what is 0 there, too."""
+    return where_equal(p, splat(p, 0), splat(p, 1), p)
+
+
 # ------------------------------------------------------------------ mean squared error
 
 
@@ -108,7 +114,7 @@ def categorical_crossentropy_lanes(a, at, row, targets, here, units, scale, delt
         if joint:
             store(delta, at + j * row, factor * fma(p, mass, -y))
         else:
-            store(delta, at + j * row, factor * (mass / norm - where_equal(y, zero, zero, y / p)))
+            store(delta, at + j * row, factor * (mass / norm - y / nonzero(p)))
     return -total
 
 
@@ -131,7 +137,7 @@ def sparse_categorical_crossentropy_lanes(a, at, row, label, units, scale, delta
             own = where_equal(label, splat(a, j), mass, zero)
             store(delta, at + j * row, fma(load(a, at + j * row), mass, -own))
     else:
-        by_label = where_equal(mass, zero, zero, mass / p)
+        by_label = mass / nonzero(p)
         for j in range(units):
             store(delta, at + j * row, mass / norm - where_equal(label, splat(a, j), by_label, zero))
     return -log(clipped(q))
@@ -168,7 +174,12 @@ def _batch(code, a, labels, targets, delta, joint):
     n, units = a.shape
     line = lanes(a)
     row = (n + line - 1) // line * line
-    outputs, gradient, values = np.zeros((3, units, row), a.dtype)
+    # Ones in the lanes that only fill up a line: any probability will do there.
+    outputs, gradient, values = (
+        np.ones((units, row), a.dtype),
+        np.zeros((units, row), a.dtype),
+        np.zeros((units, row), a.dtype),
+    )
     indices = np.zeros(row, a.dtype)
     transpose(a.reshape(a.size), 0, units, n, units, outputs.reshape(outputs.size), 0, row)
     transpose(targets.reshape(targets.size), 0, units, min(n, targets.shape[0]), units,

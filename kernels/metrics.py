@@ -22,7 +22,7 @@ def binary_accuracy_lanes(a, at, row, targets, here, units):
     for j in range(units):
         above = where_less(half, load(a, at + j * row), one, zero)
         right = right + where_equal(load(targets, here + j * row), above, one, zero)
-    return right * splat(a, 1.0 / units)
+    return right / splat(a, units)
 
 
 @part
@@ -47,7 +47,7 @@ def mean_squared_error_lanes(a, at, row, targets, here, units):
     for j in range(units):
         error = load(a, at + j * row) - load(targets, here + j * row)
         total = fma(error, error, total)
-    return total * splat(a, 1.0 / units)
+    return total / splat(a, units)
 
 
 @part
@@ -57,7 +57,7 @@ def mean_absolute_error_lanes(a, at, row, targets, here, units):
     for j in range(units):
         error = load(a, at + j * row) - load(targets, here + j * row)
         total = total + maximum(error, -error)
-    return total * splat(a, 1.0 / units)
+    return total / splat(a, units)
 
 
 # ------------------------------------------------------------------ dispatch

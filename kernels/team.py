@@ -2,7 +2,7 @@
 
 Every member calls the same kernel with its rank (0 .. size - 1); `share` says which tiles are its own, and
 `barrier` holds it until all have arrived. The threads are ordinary Python threads that run without the GIL
-(fastmlp/threads.py), so no threading layer of Numba is started that a fork or a second caller could abort.
+(workers.py), so no threading layer of Numba is started that a fork or a second caller could abort.
 
 Each sum belongs to one member and runs in a fixed order, so the result has the same bits for any size.
 """

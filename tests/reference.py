@@ -36,9 +36,9 @@ def matmul(a, b):
     return a.astype(np.float64) @ b.astype(np.float64)
 
 
-def product_forward(x, w, b):
-    """x w + b."""
-    return matmul(x, w) + b.astype(np.float64)
+def product_forward(x, w):
+    """x w."""
+    return matmul(x, w)
 
 
 def product_backward(d, w):
@@ -49,6 +49,38 @@ def product_backward(d, w):
 def product_gradient(dw, x, d):
     """dw + xT d."""
     return dw.astype(np.float64) + matmul(x.T, d)
+
+
+def product_lanes(x, w):
+    """wT x."""
+    return matmul(w.T, x)
+
+
+def product_lanes_backward(d, w):
+    """w d."""
+    return matmul(w, d)
+
+
+# ---------------------------------------------------------------------------------------------- lanes, dense, score
+
+
+def transpose(source):
+    return source.T
+
+
+def gather(x, order):
+    """Those rows, as floats."""
+    return x[order].astype(np.float64)
+
+
+def add_rows(target, source):
+    """target + the sum of the source's rows."""
+    return target.astype(np.float64) + source.sum(axis=0, dtype=np.float64)
+
+
+def score(loss, metrics, a, y):
+    """Sums over the samples of the loss and of each metric; all take the same y."""
+    return np.array([globals()[name](a, y).sum(dtype=np.float64) for name in (loss, *metrics)])
 
 
 # ---------------------------------------------------------------------------------------------- activations
@@ -198,7 +230,7 @@ def forward(weights, activations, x):
     """Input and output of every layer: len(weights) + 1 arrays; weights are pairs w (k, m), b (m,)."""
     a = [x.astype(np.float64)]
     for (w, b), name in zip(weights, activations):
-        a.append(globals()[name](product_forward(a[-1], w, b)))
+        a.append(globals()[name](product_forward(a[-1], w) + b))
     return a
 
 
@@ -227,7 +259,7 @@ def train(weights, activations, loss, metrics, optimizer, hyper, x, y, batch_siz
         first = count % per_epoch * batch_size
         rows = slice(first, first + batch_size)
         out = forward(weights, activations, x[rows])[-1]
-        sums.append([globals()[name](out, y[rows]).sum() for name in (loss, *metrics)])
+        sums.append(score(loss, metrics, out, y[rows]))
         for layer, pair in enumerate(gradients(weights, activations, loss, x[rows], y[rows])):
             for i in range(1 + use_bias):
                 weights[layer][i], velocity[layer][i] = globals()[optimizer](

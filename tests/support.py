@@ -11,7 +11,7 @@ from fastmlp import plan as plans
 from fastmlp import threads
 from fastmlp.kernels import epoch, optimizers
 from fastmlp.kernels._jit import JIT, kernel
-from fastmlp.kernels.plan import Data, Plan, Scratch, aligned_zeros
+from fastmlp.kernels.plan import Data, Plan, Scratch, aligned_zeros, padded
 from fastmlp.layers import Dense
 
 DTYPES = [np.float32, np.float64]
@@ -37,6 +37,56 @@ def small_kernel(function):
 def lanes(dtype):
     """Elements of a vector."""
     return 64 // np.dtype(dtype).itemsize
+
+
+def whole_lines(count, dtype):
+    """So many elements, filled up to whole lines."""
+    return -(-count // lanes(dtype)) * lanes(dtype)
+
+
+class Padded:
+    """A matrix in rows of whole lines, behind `before` elements that belong to somebody else.
+
+    What is kept in lanes is the transpose of the samples: Padded(x.T, ...).
+    """
+
+    def __init__(self, matrix, before, padding):
+        self.shape, self.at, self.row = matrix.shape, before, padded(max(matrix.shape[1], 1), matrix.dtype)
+        self.flat = aligned_zeros(before + self.shape[0] * self.row + lanes(matrix.dtype), matrix.dtype)
+        self.flat[:] = 77
+        self.rows[:] = padding
+        self.matrix[:] = matrix
+        self.start = self.flat.copy()
+
+    @property
+    def rows(self):
+        return self.flat[self.at : self.at + self.shape[0] * self.row].reshape(self.shape[0], self.row)
+
+    @property
+    def matrix(self):
+        return self.rows[:, : self.shape[1]]
+
+    @property
+    def place(self):
+        return self.flat, self.at, self.row
+
+    @property
+    def last_line_padding(self):
+        return self.rows[:, self.shape[1] : whole_lines(self.shape[1], self.flat.dtype)]
+
+    def assert_untouched(self):
+        np.testing.assert_array_equal(self.flat, self.start)
+
+    def assert_only_written(self, rows, columns):
+        """Nothing but the rows and columns of these slices has changed, bit by bit."""
+        now, before = self.flat.copy(), self.start.copy()
+        for flat in (now, before):
+            flat[self.at : self.at + self.shape[0] * self.row].reshape(self.shape[0], self.row)[rows, columns] = 0
+        assert now.tobytes() == before.tobytes()
+
+    def assert_only_lines_written(self):
+        """Nothing but the whole lines that the matrix fills has changed."""
+        self.assert_only_written(slice(None), slice(whole_lines(self.shape[1], self.flat.dtype)))
 
 
 @dataclass
@@ -76,21 +126,25 @@ class Network:
         totals = np.zeros(1 + len(self.metrics))
         scratch = self.scratch(capacity or batch_size, team)
         for first, last in zip((0, *cuts), (*cuts, steps)):
-            threads.run(
-                epoch.train, team, scratch.sync, self.plan, self.theta, self.slots, self.hyper,
-                data, order, batch_size, first, last, scratch, totals,
-            )  # fmt: skip
+            self._run(data, order, batch_size, first, last, scratch, totals, self._outputs(0), True, team)
         return totals
 
     def infer(self, data: Data, order, *, capacity, team=1, scored=True, wanted=True):
-        """Losses, metrics and output of the samples."""
-        n = len(order)
-        losses = np.full(n if scored else 0, np.nan)
-        metrics = np.full((len(losses), len(self.metrics)), np.nan)
-        out = np.full((n if wanted else 0, self.layout.outputs), np.nan, self.theta.dtype)
-        scratch = self.scratch(capacity, team, train=False)
-        threads.run(epoch.infer, team, scratch.sync, self.plan, self.theta, data, order, scratch, losses, metrics, out)
-        return losses, metrics, out
+        """Sums of the losses and of each metric, and output of the samples."""
+        totals = np.zeros(1 + len(self.metrics) if scored else 0)
+        out = self._outputs(len(order) if wanted else 0)
+        steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, train=False)
+        self._run(data, order, capacity, 0, steps, scratch, totals, out, False, team)
+        return totals, out
+
+    def _outputs(self, n):
+        return np.full((n, self.layout.outputs), np.nan, self.theta.dtype)
+
+    def _run(self, data, order, batch_size, first, last, scratch, totals, out, training, team):
+        threads.run(
+            epoch.run, team, scratch.sync, self.plan, self.theta, self.slots, self.hyper,
+            data, order, batch_size, first, last, scratch, totals, out, training,
+        )  # fmt: skip
 
 
 def network(units, activations, *, loss="mean_squared_error", metrics=(), optimizer="sgd", learning_rate=0.1,
@@ -110,7 +164,7 @@ def network(units, activations, *, loss="mean_squared_error", metrics=(), optimi
     return Network(layout, plan, theta, plans.slots(layout, optimizer), hyper, optimizer, loss, metrics, use_bias)
 
 
-def samples(net: Network, n, *, kind="float", compress=False, seed=1):
+def samples(net: Network, n, *, kind="float", compress=False, train=True, seed=1):
     """Random samples and targets that fit the network: (x, y, Data). kind "uint8": mostly zero rows of pixels."""
     rng = np.random.default_rng(seed)
     k, m, dtype = net.layout.inputs, net.layout.outputs, net.theta.dtype
@@ -118,9 +172,9 @@ def samples(net: Network, n, *, kind="float", compress=False, seed=1):
         x = (rng.integers(1, 4, (n, k)) * (rng.random((n, k)) < 0.2)).astype(np.uint8)
     else:
         x = (rng.standard_normal((n, k)) * (rng.random((n, k)) < (0.2 if compress else 1))).astype(dtype)
-    labels = rng.integers(0, m, n).astype(np.int32)
+    labels, targets = rng.integers(0, m, n).astype(np.int32), None
     if net.loss == "sparse_categorical_crossentropy":
-        y, data = labels, plans.data(net.layout, x, labels, None, compress)
+        y = labels
     else:
         if net.loss == "mean_squared_error":
             y = rng.standard_normal((n, m)).astype(dtype)
@@ -128,6 +182,7 @@ def samples(net: Network, n, *, kind="float", compress=False, seed=1):
             y = rng.integers(0, 2, (n, m)).astype(dtype)
         else:
             y = np.eye(m, dtype=dtype)[labels]
-        data = plans.data(net.layout, x, y.argmax(axis=1).astype(np.int32), y, compress)
+        labels, targets = y.argmax(axis=1).astype(np.int32), y
+    data = plans.data(net.layout, x, labels, targets, compress=compress, train=train)
     assert (data.starts.size > 0) == compress, "the rows are not as sparse as the test needs them"
     return x, y, data

@@ -213,13 +213,13 @@ def test_read_only_input_is_taken_and_not_changed(classifier, blobs):
     x, y = (a.copy() for a in blobs)
     x.flags.writeable = y.flags.writeable = False
     before = x.copy()
-    compiled = len(getattr(fastmlp.kernels.epoch.train, "signatures", ()))
+    compiled = len(getattr(fastmlp.kernels.epoch.run, "signatures", ()))
     fit(classifier, x, y, validation_split=0.2)
     classifier.predict(x)
     classifier.evaluate(x, y, verbose=0)
     assert np.array_equal(x, before)
     # Numba's type of a read-only array is another one; the kernels are not compiled again for it.
-    assert len(getattr(fastmlp.kernels.epoch.train, "signatures", ())) <= max(compiled, 1)
+    assert len(getattr(fastmlp.kernels.epoch.run, "signatures", ())) <= max(compiled, 1)
 
 
 def test_mostly_zero_rows_train_like_dense_ones():

@@ -10,6 +10,7 @@ import pytest
 
 import fastmlp
 from fastmlp import threads
+from fastmlp.kernels import workers
 from fastmlp.kernels._jit import JIT
 from fastmlp.layers import Dense, Input
 
@@ -37,7 +38,7 @@ def eager_teams(monkeypatch):
     """A thread is worth waking for any work, and a team may be larger than the machine."""
     monkeypatch.setattr(threads, "WORTH", 1)
     monkeypatch.setattr(threads, "WORTH_WAKING", 1)
-    monkeypatch.setattr(threads, "_limit", 2)
+    monkeypatch.setattr(workers, "_limit", 2)
     return monkeypatch
 
 
@@ -48,9 +49,9 @@ def equal(a, b):
 @compiled
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_results_have_the_same_bits_for_any_number_of_threads(eager_teams, size):
-    eager_teams.setattr(threads, "_limit", 1)
+    eager_teams.setattr(workers, "_limit", 1)
     alone = job()
-    eager_teams.setattr(threads, "_limit", size)
+    eager_teams.setattr(workers, "_limit", size)
     assert equal(job(), alone)
 
 
@@ -118,7 +119,7 @@ def test_error_in_a_member_reaches_the_caller_and_the_team_works_on(eager_teams)
 
 
 def test_number_of_threads_is_checked_and_kept(monkeypatch):
-    monkeypatch.setattr(threads, "_limit", None)
+    monkeypatch.setattr(workers, "_limit", None)
     assert fastmlp.get_num_threads() == threads.available()
     fastmlp.set_num_threads(1)
     assert fastmlp.get_num_threads() == 1
@@ -129,7 +130,7 @@ def test_number_of_threads_is_checked_and_kept(monkeypatch):
 
 
 def test_environment_limits_the_threads(monkeypatch):
-    monkeypatch.setattr(threads, "_limit", None)
+    monkeypatch.setattr(workers, "_limit", None)
     monkeypatch.setenv("FASTMLP_NUM_THREADS", "1")
     assert fastmlp.get_num_threads() == 1
     monkeypatch.setenv("FASTMLP_NUM_THREADS", "many")
@@ -162,3 +163,42 @@ for x in (np.zeros((6, 4, 4), np.uint8), np.eye(16, dtype=np.float32)[:6].reshap
 print({name: len(kernel.overloads) for name, kernel in KERNELS.items()} == before)
 """
     assert python(code).strip() == "True"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that Pace sees: a list of one number."""
+    now = [0.0]
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def paced(pace, clock, seconds, slices, left=10**9):
+    """(size, steps) of so many slices, of which a step takes seconds[size]."""
+    taken = []
+    for _ in range(slices):
+        size, steps = pace.next(left)
+        taken.append((size, steps))
+        clock[0] += steps * seconds[size]
+        pace.took(steps, steps * seconds[size])
+    return taken
+
+
+@pytest.mark.parametrize("fastest", [1, 2, 3])
+def test_the_pace_is_that_of_the_team_that_is_fastest(clock, fastest):
+    seconds = {size: 1e-5 * (1 + abs(size - fastest)) for size in (1, 2, 3)}
+    taken = paced(threads.Pace(3, 10), clock, seconds, 60)
+    assert {size for size, _ in taken[:3]} == {1, 2, 3}
+    assert sum(size == fastest for size, _ in taken[3:]) > 0.8 * len(taken[3:])
+
+
+def test_the_pace_follows_when_another_team_becomes_the_fastest(clock):
+    pace = threads.Pace(2, 10)
+    assert paced(pace, clock, {1: 2e-5, 2: 1e-5}, 20)[-1][0] == 2
+    assert paced(pace, clock, {1: 2e-5, 2: 9e-5}, 60)[-1][0] == 1
+
+
+def test_a_slice_has_neither_no_steps_nor_more_than_are_left(clock):
+    pace = threads.Pace(2, 1)
+    assert all(steps == 1 for _, steps in paced(pace, clock, {1: 9.0, 2: 9.0}, 5))
+    assert all(1 <= steps <= 3 for _, steps in paced(pace, clock, {1: 1e-7, 2: 1e-7}, 50, left=3))

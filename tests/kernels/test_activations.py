@@ -1,15 +1,25 @@
 import numpy as np
 import pytest
 import reference
-from support import DTYPES, SIZES, lanes, some
-from tolerance import H, assert_close, central_difference, difference_tolerance, tolerance, ulps
+from support import DTYPES, SIZES, Padded, lanes, some, whole_lines
+from tolerance import H, assert_close, central_difference, difference_tolerance, ulps
 
 from fastmlp.kernels import activations
-from fastmlp.kernels.activations import NAMES, WITHOUT_GRADIENT, activate, activate_backward, softmax_row
-from fastmlp.kernels.plan import aligned_zeros, padded
+from fastmlp.kernels.activations import (
+    NAMES,
+    WITHOUT_GRADIENT,
+    activate,
+    activate_backward,
+    activate_lanes,
+    activate_lanes_backward,
+)
 
 ELEMENTWISE = [name for name in NAMES if name not in ("linear", "softmax")]
 TRAINABLE = [name for code, name in enumerate(NAMES) if code not in WITHOUT_GRADIENT]
+
+# Softmax is done in lanes only.
+IN_ROWS = [name for name in NAMES if name != "softmax"]
+TRAINABLE_IN_ROWS = [name for name in TRAINABLE if name != "softmax"]
 
 # What the functions promise, in units of the last place.
 ULPS = {"step": 0, "relu": 0, "sigmoid": 3, "tanh": 2}
@@ -112,91 +122,132 @@ def test_softmax_keeps_nan_in_its_row(dtype):
 # ---------------------------------------------------------------------------------------------- rows of a network
 
 
-def rows(matrix, padding, before=0):
-    """The matrix in stored rows behind `before` elements: (flat, at, row, view)."""
-    n, units = matrix.shape
-    row = padded(units, matrix.dtype)
-    flat = aligned_zeros(before + n * row, matrix.dtype)
-    flat[:] = padding
-    view = flat[before:].reshape(n, row)[:, :units]
-    view[:] = matrix
-    return flat, before, row, view
+def assert_activated(name, a, z):
+    """`a` is the activation of z, whose rows are samples and whose sum with the bias is rounded, as in the kernel."""
+    expected = getattr(reference, name)(z.astype(np.float64))
+    if name not in ("softmax", "sigmoid", "tanh"):
+        np.testing.assert_array_equal(a, expected)
+    else:
+        scale = 1 + (np.ptp(z, axis=1, keepdims=True) if name == "softmax" else 0)
+        assert_close(a, expected, roundings(name, z.shape[1]), np.abs(expected) * scale)
+
+
+def assert_gradient_by_z(name, by_z, a, by_a):
+    """The gradient by z belongs to the one by a; rows are samples."""
+    a, size = a.astype(np.float64), np.abs(by_a).astype(np.float64)
+    expected = reference.activate_backward(name, a, by_a.astype(np.float64))
+    if name == "softmax":
+        assert_close(by_z, expected, a.shape[1] + 3, a * (size + (size * a).sum(axis=1, keepdims=True)))
+    else:
+        assert_close(by_z, expected, 0 if name in ("linear", "relu") else 3, size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", IN_ROWS)
+def test_activate_equals_its_twin_on_padded_rows(name, dtype):
+    for units in SIZES:
+        for n in SIZES:
+            z, bias = numbers(dtype, (n, units)), Padded(numbers(dtype, (1, units), seed=2), 2, 0)
+            a = Padded(z, lanes(dtype), 3)
+            activate(NAMES.index(name), *a.place, n - 1, units, bias.flat, bias.at)
+            assert_activated(name, a.matrix[:-1], (z + bias.matrix)[:-1])
+            # One row less was asked for.
+            a.assert_only_written(slice(n - 1), slice(whole_lines(units, dtype)))
+            bias.assert_untouched()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", TRAINABLE_IN_ROWS)
+def test_activate_backward_equals_its_twin_on_padded_rows(name, dtype):
+    for units in SIZES:
+        for n in SIZES:
+            by_a = numbers(dtype, (n, units), seed=1)
+            acts = Padded(getattr(reference, name)(numbers(np.float64, (n, units))).astype(dtype), lanes(dtype), 0)
+            delta = Padded(by_a, lanes(dtype), 0)
+            activate_backward(NAMES.index(name), acts.flat, delta.flat, acts.at, acts.row, n, units)
+            assert_gradient_by_z(name, delta.matrix, acts.matrix, by_a)
+            assert not delta.rows[:, units:].any()  # padding stays zero
+            delta.assert_only_lines_written()
+            acts.assert_untouched()
+
+
+# ---------------------------------------------------------------------------------------------- lanes of a network
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_activate_equals_its_twin_on_padded_rows(name, dtype):
+def test_activate_lanes_equals_its_twin(name, dtype):
     for units in SIZES:
         for n in SIZES:
-            z = numbers(dtype, (n, units))
-            flat, at, row, view = rows(z, padding=3, before=lanes(dtype))
-            activate(NAMES.index(name), flat, at, row, n - 1, units)
-            expected = getattr(reference, name)(z.astype(np.float64))
-            scale = 1 + (np.ptp(z, axis=1, keepdims=True) if name == "softmax" else 0)
-            allowed = tolerance(dtype, roundings(name, units), np.abs(expected) * scale)
-            exact = name not in ("softmax", "sigmoid", "tanh")
-            assert (np.abs(view - expected)[:-1] <= (0 if exact else allowed[:-1])).all()
-            np.testing.assert_array_equal(view[-1], z[-1])  # one row less was asked for
-            assert (flat[:at] == 3).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_softmax_row_is_zero_beyond_the_units(dtype):
-    for units in SIZES:
-        whole = -(-units // lanes(dtype)) * lanes(dtype)
-        for padding in (-1e4, 1e4, np.inf, np.nan):
-            z = np.full(whole + lanes(dtype), padding, dtype)
-            z[:units] = numbers(dtype, units)
-            a = np.full_like(z, 5)
-            softmax_row(z, 0, a, 0, units)
-            assert_close(a[:units].sum(dtype=np.float64), 1.0, units + 4, 1, dtype)
-            assert not a[units:whole].any()
-            assert (a[whole:] == 5).all()
+            z, bias = numbers(dtype, (n, units)), numbers(dtype, 2 + units, seed=2)
+            before, a = bias.copy(), Padded(z.T, 5, np.nan)
+            activate_lanes(NAMES.index(name), *a.place, units, whole_lines(n, dtype), bias, 2)
+            assert_activated(name, a.matrix.T, z + bias[2:])
+            a.assert_only_lines_written()
+            np.testing.assert_array_equal(bias, before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_activate_backward_equals_its_twin_on_padded_rows(name, dtype):
+def test_activate_lanes_backward_equals_its_twin(name, dtype):
     for units in SIZES:
         for n in SIZES:
+            by_a = numbers(dtype, (n, units), seed=1)
             a = getattr(reference, name)(numbers(np.float64, (n, units))).astype(dtype)
-            delta = numbers(dtype, (n, units), seed=1)
-            acts, at, row, _ = rows(a, padding=0, before=lanes(dtype))
-            before = acts.copy()
-            flat, _, _, view = rows(delta, padding=0, before=lanes(dtype))
-            activate_backward(NAMES.index(name), acts, flat, at, row, n, units)
-            wide = a.astype(np.float64)
-            expected = reference.activate_backward(name, wide, delta.astype(np.float64))
-            size = np.abs(delta).astype(np.float64)
-            if name == "softmax":
-                assert_close(view, expected, units + 3, wide * (size + (size * wide).sum(axis=1, keepdims=True)))
-            else:
-                assert_close(view, expected, 0 if name in ("linear", "relu") else 3, size)
-            np.testing.assert_array_equal(acts, before)
-            assert not flat[at:].reshape(n, row)[:, units:].any()  # padding stays zero
+            acts, delta = Padded(a.T, 5, np.nan), Padded(by_a.T, 5, np.nan)
+            activate_lanes_backward(
+                NAMES.index(name), acts.flat, delta.flat, acts.at, acts.row, units, whole_lines(n, dtype)
+            )
+            assert_gradient_by_z(name, delta.matrix.T, a, by_a)
+            delta.assert_only_lines_written()
+            acts.assert_untouched()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_activate_lanes_keeps_to_its_samples(name, dtype):
+    width = lanes(dtype)
+    z = Padded(numbers(dtype, (3, 3 * width)), 5, np.nan)
+    activate_lanes(NAMES.index(name), z.flat, z.at + width, z.row, 3, width, numbers(dtype, 3, seed=2), 0)
+    z.assert_only_written(slice(None), slice(width, 2 * width))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "step"])  # NaN is not above 0
+def test_nan_stays_in_its_sample(name, dtype):
+    for at in range(lanes(dtype)):
+        z = numbers(dtype, (3, lanes(dtype)))
+        z[1, at] = np.nan
+        flat = z.reshape(-1)
+        activate_lanes(NAMES.index(name), flat, 0, lanes(dtype), 3, lanes(dtype), np.zeros(3, dtype), 0)
+        expected = np.zeros(z.shape, bool)
+        expected[slice(None) if name == "softmax" else 1, at] = True
+        np.testing.assert_array_equal(np.isnan(z), expected)
+
+
+# ---------------------------------------------------------------------------------------------- slopes
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_slopes_are_central_differences(name):
-    n, units = some((7, 17), (3, 5))
+    n, units = some((17, 7), (5, 3))
     z, upper = numbers(np.float64, (n, units)) / 2, numbers(np.float64, (n, units), seed=1)
     z[np.abs(z) < 2 * H] = 1  # relu has a corner at 0
+    samples, bias = whole_lines(n, np.float64), np.zeros(units)
 
-    def weighted_sum():
-        flat, at, row, view = rows(z, padding=0)
-        activate(NAMES.index(name), flat, at, row, n, units)
-        return float((view * upper).sum())
+    def activated():
+        acts = Padded(z.T, 0, 0)
+        activate_lanes(NAMES.index(name), *acts.place, units, samples, bias, 0)
+        return acts
 
-    acts, at, row, _ = rows(z, padding=0)
-    activate(NAMES.index(name), acts, at, row, n, units)
-    delta, _, _, view = rows(upper, padding=0)
-    activate_backward(NAMES.index(name), acts, delta, at, row, n, units)
-    error = np.abs(view - central_difference(weighted_sum, z))
+    acts, delta = activated(), Padded(upper.T, 0, 0)
+    activate_lanes_backward(NAMES.index(name), acts.flat, delta.flat, 0, acts.row, units, samples)
+    difference = central_difference(lambda: float((activated().matrix.T * upper).sum()), z)
+    error = np.abs(delta.matrix.T - difference)
     assert (error <= difference_tolerance(n * units, np.abs(upper).max())).all()
 
 
 def test_the_slope_of_relu_at_zero_is_zero():
-    acts, at, row, _ = rows(np.zeros((1, 4)), padding=0)
-    delta, _, _, view = rows(np.ones((1, 4)), padding=0)
-    activate_backward(NAMES.index("relu"), acts, delta, at, row, 1, 4)
-    assert not view.any()
+    acts, delta = np.zeros(lanes(np.float64)), np.ones(lanes(np.float64))
+    activate_backward(NAMES.index("relu"), acts, delta, 0, acts.size, 1, acts.size)
+    assert not delta.any()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import reference
-from support import DTYPES, compiled_only, network, samples, some
+from support import DTYPES, compiled_only, lanes, network, samples, some
 from tolerance import assert_close
 
 from fastmlp.kernels.optimizers import NAMES as OPTIMIZERS
@@ -34,8 +34,10 @@ def assert_same_training(net, start, totals, x, y, order, batch_size, steps):
             assert_close(got, exact, roundings, max(1, np.abs(exact).max()))
     assert_close(totals[0], sums[:, 0].sum(), roundings, np.abs(sums[:, 0]).sum(), net.theta.dtype)
     for m, name in enumerate(net.metrics):
-        if "accuracy" in name:
-            assert_close(totals[1 + m], sums[:, 1 + m].sum(), len(x), len(x), np.float64)  # the same counts
+        if name == "categorical_accuracy":
+            assert totals[1 + m] == sums[:, 1 + m].sum()
+        elif name == "binary_accuracy":  # counts, their factor, and the sum over a line
+            assert_close(totals[1 + m], sums[:, 1 + m].sum(), 2 + lanes(net.theta.dtype), len(x), net.theta.dtype)
         else:
             assert_close(totals[1 + m], sums[:, 1 + m].sum(), roundings, len(x), net.theta.dtype)
 
@@ -115,19 +117,62 @@ def test_the_recorded_losses_are_those_of_the_twin():
 # ---------------------------------------------------------------------------------------------- same bits
 
 
+#: What a team shares in another way each: parts of the inputs, units, samples, and lines of lanes after any of them.
+TEAM_NETS = {
+    "parts": ((130, 33, 3), ("relu", "softmax")),
+    "parts-alone": ((100, 5), ("softmax",)),
+    "no-second-part": ((17, 16, 33, 3), ("relu", "tanh", "softmax")),  # of dense rows: it would be less than a block
+    "units-then-lanes": ((40, 100, 20, 3), ("tanh", "relu", "softmax")),
+    "units-twice": ((40, 130, 70, 3), ("relu", "tanh", "linear")),
+    "units-and-samples": ((17, 20, 100, 20, 90), ("tanh", "relu", "sigmoid", "linear")),
+    "wide-last": ((130, 20, 100), ("tanh", "softmax")),
+    "wide-softmax": ((50, 80, 66, 3), ("softmax", "tanh", "linear")),
+}
+
+
 @compiled_only
 @kinds
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_team_of_any_size_gives_the_same_bits(optimizer, dtype, kind, compress):
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov"])
+@pytest.mark.parametrize("name", TEAM_NETS)
+def test_a_team_of_any_size_gives_the_same_bits(name, optimizer, dtype, kind, compress):
+    units, activations = TEAM_NETS[name]
+    loss = "categorical_crossentropy" if activations[-1] == "softmax" else "mean_squared_error"
     results = []
     for team in (1, 2, 3):
-        net = classifier(optimizer, dtype=dtype)
+        net = network(units, activations, **(MULTI | dict(loss=loss)), optimizer=optimizer, learning_rate=0.02,
+                      dtype=dtype)  # fmt: skip
         _, _, data = samples(net, 150, kind=kind, compress=compress)
-        totals = net.train(data, np.arange(150), 40, team=team)  # 40 rows: four blocks
-        losses, metrics, out = net.infer(data, np.arange(150), capacity=40, team=team)
-        results.append([a.tobytes() for a in (net.theta, net.slots, totals, losses, metrics, out)])
+        totals = net.train(data, np.arange(150), 41, team=team)  # 41 rows: the last line is not full
+        _, _, fresh = samples(net, 150, kind=kind, compress=compress, train=False)
+        scores, out = net.infer(fresh, np.arange(150), capacity=41, team=team)
+        results.append([a.tobytes() for a in (net.theta, net.slots, totals, scores, out)])
+        assert np.isfinite(net.theta).all()
     assert results[0] == results[1] == results[2]
+
+
+@compiled_only
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16, 17, 33])
+def test_a_team_larger_than_the_batch_gives_the_same_bits(batch_size, dtype):
+    results = []
+    for team in (1, 2, 3):
+        net = classifier(dtype=dtype)
+        _, _, data = samples(net, 34)
+        totals = net.train(data, np.arange(34), batch_size, team=team)
+        results.append((net.theta.tobytes(), totals.tobytes()))
+    assert results[0] == results[1] == results[2]
+
+
+@compiled_only
+def test_a_team_meets_again_after_many_steps():
+    results = []
+    for team in (1, 2):
+        net = network((130, 33, 3), ("relu", "softmax"), **MULTI, learning_rate=0.02, dtype=np.float32)
+        _, _, data = samples(net, 2000, kind="uint8")
+        totals = net.train(data, np.arange(2000), 2, team=team)
+        results.append((net.theta.tobytes(), totals.tobytes()))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -167,43 +212,53 @@ def test_the_same_call_gives_the_same_bits():
 
 @kinds
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_inference_equals_the_twin_for_buffers_smaller_than_the_data(dtype, kind, compress):
+@pytest.mark.parametrize("train", [False, True])
+def test_inference_equals_the_twin_for_buffers_smaller_than_the_data(train, dtype, kind, compress):
     net = classifier(dtype=dtype)
     n = some(50, 10)
-    x, y, data = samples(net, n, kind=kind, compress=compress)
-    order = np.random.default_rng(5).permutation(n)
+    x, y, data = samples(net, n, kind=kind, compress=compress, train=train)
+    order, before = np.random.default_rng(5).permutation(n), net.theta.copy()
     expected = reference.forward(net.weights, ACTIVATIONS, x[order])[-1]
+    losses = reference.categorical_crossentropy(expected, y[order])
     roundings = sum(k + 6 for k in UNITS)
+    # Logits of the last layer reach about this size; softmax makes a relative error of it.
+    size = 1 + np.abs(x).max() * np.sqrt(UNITS[0])
     bits = set()
     for capacity in (1, 7, n - 1, n, n + 9):
-        losses, metrics, out = net.infer(data, order, capacity=capacity)
-        # Logits of the last layer reach about this size; softmax makes a relative error of it.
-        size = 1 + np.abs(x).max() * np.sqrt(UNITS[0])
+        totals, out = net.infer(data, order, capacity=capacity)
         assert_close(out, expected, roundings, size)
-        assert_close(losses, reference.categorical_crossentropy(expected, y[order]), roundings,
-                     size * (1 + losses), dtype)  # fmt: skip
-        np.testing.assert_array_equal(metrics[:, 0], reference.categorical_accuracy(expected, y[order]))
-        assert_close(metrics[:, 1], reference.mean_squared_error(expected, y[order]), roundings, size, dtype)
-        bits.add((losses.tobytes(), metrics.tobytes(), out.tobytes()))
+        # Sums of float32 over a line, of float64 over the lines.
+        assert_close(totals[0], losses.sum(), roundings + lanes(dtype), (size * (1 + losses)).sum(), dtype)
+        assert totals[1] == reference.categorical_accuracy(expected, y[order]).sum()
+        assert_close(totals[2], reference.mean_squared_error(expected, y[order]).sum(), roundings + lanes(dtype),
+                     n * size, dtype)  # fmt: skip
+        bits.add(out.tobytes())
     assert len(bits) == 1
+    assert net.theta.tobytes() == before.tobytes()
+
+
+def test_whole_lines_of_samples_are_summed_alike_in_batches_of_any_size():
+    net = classifier()
+    _, _, data = samples(net, 50)
+    totals = {net.infer(data, np.arange(50), capacity=capacity)[0].tobytes() for capacity in (8, 16, 24, 64)}
+    assert len(totals) == 1
 
 
 def test_inference_of_some_samples_is_that_of_all():
     net = classifier()
     _, _, data = samples(net, 9)
-    _, _, out = net.infer(data, np.arange(9), capacity=4)
-    _, _, some_out = net.infer(data, np.array([8, 0, 3]), capacity=4)
+    _, out = net.infer(data, np.arange(9), capacity=4)
+    _, some_out = net.infer(data, np.array([8, 0, 3]), capacity=4)
     assert some_out.tobytes() == out[[8, 0, 3]].tobytes()
 
 
 def test_what_is_not_wanted_is_not_written():
     net = classifier()
     _, _, data = samples(net, 5)
-    losses, metrics, out = net.infer(data, np.arange(5), capacity=3)
-    scored = net.infer(data, np.arange(5), capacity=3, wanted=False)
-    assert scored[0].tobytes() == losses.tobytes()
-    assert scored[1].tobytes() == metrics.tobytes()
-    assert net.infer(data, np.arange(5), capacity=3, scored=False)[2].tobytes() == out.tobytes()
+    totals, out = net.infer(data, np.arange(5), capacity=3)
+    assert totals.all()
+    assert net.infer(data, np.arange(5), capacity=3, wanted=False)[0].tobytes() == totals.tobytes()
+    assert net.infer(data, np.arange(5), capacity=3, scored=False)[1].tobytes() == out.tobytes()
 
 
 def test_no_samples_are_no_work():
@@ -211,5 +266,7 @@ def test_no_samples_are_no_work():
     _, _, data = samples(net, 5)
     before = net.theta.copy()
     assert not net.train(data, np.arange(0), 3).any()
-    assert net.infer(data, np.arange(0), capacity=3)[2].shape == (0, 3)
+    totals, out = net.infer(data, np.arange(0), capacity=3)
+    assert not totals.any()
+    assert out.shape == (0, 3)
     np.testing.assert_array_equal(net.theta, before)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import reference
-from support import DTYPES, SIZES, lanes, some
+from support import DTYPES, SIZES, Padded, lanes, small_kernel, some
 from tolerance import assert_close, central_difference, difference_tolerance
 
-from fastmlp.kernels import losses
-from fastmlp.kernels.losses import EPSILON, NAMES, loss_rows
+from fastmlp.kernels import losses, simd
+from fastmlp.kernels.losses import EPSILON, NAMES, loss_lanes
 
 SPARSE = "sparse_categorical_crossentropy"
 CROSSENTROPIES = [name for name in NAMES if "crossentropy" in name]
@@ -41,37 +41,31 @@ def targets(name, n, units, dtype, soft=False, seed=1):
     return rng.standard_normal((n, units)).astype(dtype)
 
 
-def rows(name, a, y, scale=1.0, joint=False):
-    """Losses and gradients of all rows of a by loss_rows, as the network calls it: rows apart, targets dense."""
+# Parts are put into a kernel that calls them; this is the kernel.
+@small_kernel
+def score_lines(code, a, at, row, labels, targets, units, scale, delta, joint, loss):
+    for i in range(0, loss.size, simd.lanes(a)):
+        simd.store(loss, i, loss_lanes(code, a, at + i, row, labels, targets, i, units, scale, delta, joint))
+
+
+def scored(name, a, y, scale=1.0, joint=False):
+    """Losses and gradients of all rows of a, as the network has them: in lanes; NaN fills up the last line."""
     n, units = a.shape
-    row, before = -(-units // lanes(a.dtype)) * lanes(a.dtype), 5
-    flat = np.full((n, row), 9, a.dtype)
-    flat[:, :units] = a
-    flat = np.concatenate([np.full(before, 9, a.dtype), flat.ravel()])
-    delta, kept = np.full_like(flat, 7), flat.copy()
-    delta[before:].reshape(n, row)[:, units:] = 0
-    labels, values = (y, np.zeros((0, units), a.dtype)) if name == SPARSE else (np.zeros(0, np.int32), y)
-    y_before = y.copy()
-    scale = a.dtype.type(scale)
-    # The rows come in any order of the samples.
-    order = np.random.default_rng(0).permutation(n + 2)[:n]
-    shuffled = [np.zeros((n + 2, *v.shape[1:]), v.dtype) for v in (labels, values)]
-    for source, target in zip((labels, values), shuffled):
-        if len(source):
-            target[order] = source
-    order = np.concatenate([[n + 1], order])
-    loss = np.full(n + 2, 7.0)
-    loss_rows(
-        NAMES.index(name), flat, before, row, *shuffled, order, 1, n, units, scale, delta, int(joint), loss, 1
-    )  # fmt: skip
-    assert loss[0] == loss[-1] == 7
-    loss = loss[1:-1]
-    np.testing.assert_array_equal(flat, kept)
-    np.testing.assert_array_equal(y, y_before)
-    inside = delta[before:].reshape(n, row)
-    assert not inside[:, units:].any()
-    assert (delta[:before] == 7).all()
-    return np.array(loss), inside[:, :units].copy()
+    outputs, delta = Padded(a.T, 5, np.nan), Padded(np.full((units, n), 7, a.dtype), 5, 7)
+    row = outputs.row
+    values, indices = Padded(np.zeros((units, n), a.dtype), 0, np.nan), np.zeros(row, a.dtype)
+    if name == SPARSE:
+        indices[:n] = y
+    else:
+        values.matrix[:] = y.T
+    kept, losses = (indices.copy(), values.flat.copy()), np.full(-(-n // lanes(a.dtype)) * lanes(a.dtype), 7, a.dtype)
+    score_lines(NAMES.index(name), *outputs.place, indices, values.flat, units, a.dtype.type(scale), delta.flat,
+                int(joint), losses)  # fmt: skip
+    outputs.assert_untouched()
+    delta.assert_only_lines_written()
+    for array, before in zip((indices, values.flat), kept):
+        np.testing.assert_array_equal(array, before)
+    return losses[:n], delta.matrix.T.copy()
 
 
 def magnitudes(name, a, y):
@@ -102,7 +96,7 @@ def test_loss_and_gradient_equal_their_twins(name, dtype):
         for n in SIZES:
             for soft in (False, True):
                 a, y = outputs(name, n, units, dtype), targets(name, n, units, dtype, soft)
-                loss, gradient = rows(name, a, y, scale=0.25)
+                loss, gradient = scored(name, a, y, scale=0.25)
                 loss_size, size, _ = magnitudes(name, a, y)
                 assert_close(loss, getattr(reference, name)(a, y), units + 4, loss_size, dtype)
                 expected = 0.25 * getattr(reference, f"{name}_gradient")(a, y)
@@ -116,7 +110,7 @@ def test_the_joint_gradient_is_the_one_through_the_activation(name, dtype):
     for units in SIZES[PARTNER[name] == "softmax" :]:
         for soft in (False, True):
             a, y = outputs(name, 7, units, dtype), targets(name, 7, units, dtype, soft)
-            loss, gradient = rows(name, a, y, scale=0.25, joint=True)
+            loss, gradient = scored(name, a, y, scale=0.25, joint=True)
             by_a = getattr(reference, f"{name}_gradient")(a, y)
             # Through the activation the output must sum to 1 as exactly as float64 has it.
             wide = a.astype(np.float64)
@@ -128,7 +122,7 @@ def test_the_joint_gradient_is_the_one_through_the_activation(name, dtype):
             else:
                 expected = reference.activate_backward("sigmoid", wide, by_a)
             assert_close(gradient, 0.25 * expected, 6, 0.25 * magnitudes(name, a, y)[2])
-            np.testing.assert_array_equal(loss, rows(name, a, y)[0])
+            np.testing.assert_array_equal(loss, scored(name, a, y)[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,8 +130,8 @@ def test_the_gradient_by_the_output_is_a_central_difference(name):
     n, units = some((7, 17), (2, 3))
     a, y = outputs(name, n, units, np.float64), targets(name, n, units, np.float64, soft=True)
     a = np.maximum(a, 0.02) if name in PARTNER else a  # 1 / a^3 is the truncation error of a difference of log a
-    _, gradient = rows(name, a, y)
-    error = np.abs(gradient - central_difference(lambda: rows(name, a, y)[0].sum(), a))
+    _, gradient = scored(name, a, y)
+    error = np.abs(gradient - central_difference(lambda: scored(name, a, y)[0].sum(), a))
     third = 1 / (a * (1 - a)) ** 3 if name in PARTNER else 1 + np.abs(a)
     assert (error <= difference_tolerance(n * units, third)).all()
 
@@ -147,8 +141,8 @@ def test_the_joint_gradient_is_a_central_difference_by_z(name):
     n, units = some((7, 17), (2, 3))
     z, y = logits(name, n, units), targets(name, n, units, np.float64, soft=True)
     activation = getattr(reference, PARTNER[name])
-    _, gradient = rows(name, activation(z), y, joint=True)
-    error = np.abs(gradient - central_difference(lambda: rows(name, activation(z), y)[0].sum(), z))
+    _, gradient = scored(name, activation(z), y, joint=True)
+    error = np.abs(gradient - central_difference(lambda: scored(name, activation(z), y)[0].sum(), z))
     assert (error <= difference_tolerance(n * units, 1 + np.abs(z))).all()
 
 
@@ -162,15 +156,15 @@ def test_a_clipped_probability_costs_minus_log_epsilon_and_has_no_gradient(dtype
     p = np.array([[0.0, 1.0]], dtype)
     onehot = np.array([[1.0, 0.0]], dtype)
 
-    loss, gradient = rows("categorical_crossentropy", p, onehot, joint=joint)
+    loss, gradient = scored("categorical_crossentropy", p, onehot, joint=joint)
     assert_close(loss, [-np.log(low)], 2, -np.log(low), dtype)
     assert not gradient.any()
 
-    loss, gradient = rows(SPARSE, p, np.array([0], np.int32), joint=joint)
+    loss, gradient = scored(SPARSE, p, np.array([0], np.int32), joint=joint)
     assert_close(loss, [-np.log(low)], 2, -np.log(low), dtype)
     assert not gradient.any()
 
-    loss, gradient = rows("binary_crossentropy", p, onehot, joint=joint)
+    loss, gradient = scored("binary_crossentropy", p, onehot, joint=joint)
     assert_close(loss, [-(np.log(low) + np.log(1 - high)) / 2], 4, -np.log(low), dtype)
     assert not gradient.any()
 
@@ -185,7 +179,7 @@ def test_a_right_and_certain_answer_costs_epsilon_and_has_no_gradient(dtype, joi
         (SPARSE, np.array([1], np.int32)),
         ("binary_crossentropy", p.copy()),
     ):
-        loss, gradient = rows(name, p, y, joint=joint)
+        loss, gradient = scored(name, p, y, joint=joint)
         # 1 - clipped loses all but the last bits in float32: an error of eps, not of eps * loss.
         assert_close(loss, [-np.log(high)], 2, 1, dtype)
         assert not gradient.any()
@@ -196,7 +190,7 @@ def test_a_right_and_certain_answer_costs_epsilon_and_has_no_gradient(dtype, joi
 def test_the_gradient_is_whole_right_inside_the_limits(name, dtype):
     p = np.array([[2 * EPSILON, 1 - 2 * EPSILON]], dtype)
     y = np.array([0], np.int32) if name == SPARSE else np.array([[1.0, 0.0]], dtype)
-    _, gradient = rows(name, p, y, joint=True)
+    _, gradient = scored(name, p, y, joint=True)
     expected = (p.astype(np.float64) - [[1.0, 0.0]]) / (2 if name == "binary_crossentropy" else 1)
     assert_close(gradient, expected, 4, 1)
 
@@ -208,7 +202,7 @@ def test_nan_is_kept_in_loss_and_gradient(name, joint, dtype):
     for at in range(3):
         a, y = outputs(name, 2, 3, dtype), targets(name, 2, 3, dtype, soft=True)
         a[0, at] = np.nan
-        loss, gradient = rows(name, a, y, joint=joint)
+        loss, gradient = scored(name, a, y, joint=joint)
         assert np.isnan(loss[0])
         assert np.isnan(gradient[0, at])
         assert np.isfinite(loss[1])
@@ -220,7 +214,7 @@ def test_nan_is_kept_in_loss_and_gradient(name, joint, dtype):
 def test_a_share_that_is_nan_is_not_taken_for_a_clipped_one(name, dtype):
     p = np.array([[0.25, np.nan, 0.5]], dtype)  # their sum is NaN, so all shares are
     y = np.array([0], np.int32) if name == SPARSE else np.array([[1.0, 0.0, 0.0]], dtype)
-    _, gradient = rows(name, p, y, joint=True)
+    _, gradient = scored(name, p, y, joint=True)
     np.testing.assert_array_equal(gradient, np.array([[-0.75, np.nan, 0.5]], dtype))
 
 
@@ -228,7 +222,7 @@ def test_a_share_that_is_nan_is_not_taken_for_a_clipped_one(name, dtype):
 def test_categorical_probabilities_are_taken_by_their_share(dtype):
     a, y = np.array([[1.0, 3.0]], dtype), np.array([[0.0, 1.0]], dtype)
     for name, target in (("categorical_crossentropy", y), (SPARSE, np.array([1], np.int32))):
-        loss, gradient = rows(name, a, target)
+        loss, gradient = scored(name, a, target)
         assert_close(loss, [-np.log(0.75)], 4, 1, dtype)
         assert_close(gradient, np.array([[1 / 4, 1 / 4 - 1 / 3]]), 4, 1)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from support import DTYPES, SIZES, lanes
 
+from fastmlp.kernels.matmul import PANEL_LINES
 from fastmlp.kernels.plan import aligned_zeros, padded, panel_shape
 
 
@@ -29,5 +30,5 @@ def test_zeros_start_at_a_line(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_panel_is_32_kib_for_each_thread(dtype):
-    assert panel_shape(3, dtype) == (3, 512 * lanes(dtype))
+def test_every_thread_has_a_panel_of_its_own(dtype):
+    assert panel_shape(3, dtype) == (3, PANEL_LINES * lanes(dtype))

@@ -10,6 +10,7 @@ from fastmlp.kernels.simd import (
     element,
     fma,
     keep_first,
+    keep_rolled,
     load,
     load_as,
     load_first,
@@ -17,6 +18,7 @@ from fastmlp.kernels.simd import (
     maximum,
     minimum,
     splat,
+    splat_element,
     store,
     store_first,
     sum_lanes,
@@ -148,6 +150,40 @@ def test_splat_fills_every_lane_in_the_type_of_its_pattern(dtype):
         np.testing.assert_array_equal(target, dtype(number))
         fill_like(target, np.zeros_like(target), -number if number != 200 else number)
         np.testing.assert_array_equal(target, dtype(-number if number != 200 else number))
+
+
+@small_kernel
+def fill_from(target, source, at):
+    store(target, 0, splat_element(target, source, at))
+
+
+def test_an_element_of_another_array_fills_every_lane(dtype):
+    (source,) = numbers(dtype, (1, 12))
+    for at in range(12):
+        target = np.full(lanes(dtype) + 1, 7, dtype)
+        fill_from(target, source.reshape(3, 4), at)
+        np.testing.assert_array_equal(target, [*[source[at]] * lanes(dtype), 7])
+
+
+def test_every_byte_fills_the_lanes_as_a_float(dtype):
+    source, target = np.arange(256).astype(np.uint8), np.zeros(lanes(dtype), dtype)
+    for at in range(256):
+        fill_from(target, source, at)
+        np.testing.assert_array_equal(target, dtype(at))
+
+
+@small_kernel
+def rolled_sum(source, last):
+    total = source.dtype.type(0)
+    for i in range(last):
+        keep_rolled()
+        total += source[i]
+    return total
+
+
+def test_a_loop_that_is_kept_rolled_takes_all_its_turns(dtype):
+    source = np.arange(40).astype(dtype)
+    assert [rolled_sum(source, last) for last in range(41)] == list(np.concatenate([[0], np.cumsum(source)]))
 
 
 # ---------------------------------------------------------------------------------------------- arithmetic
