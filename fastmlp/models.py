@@ -35,7 +35,7 @@ _NO_OUT = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
 _NO_SLOTS = {name: np.zeros(0, name) for name in ("float32", "float64")}
 
 # Floating-point operations of the first slice of a training, before it is known how fast it is.
-_FIRST_SLICE = 5e7
+_FIRST_SLICE = 1.5e8
 
 
 class Sequential:

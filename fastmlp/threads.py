@@ -15,9 +15,9 @@ WORTH = 100_000
 #: The same for a single call, which has to wake the team first: that costs some 50 us.
 WORTH_WAKING = 5_000_000
 
-# Seconds of a slice of an epoch, after which it returns to Python for the progress bar and Ctrl-C; and of one that only
-# finds out how fast a team of another size is, once in so many seconds.
-_SLICE, _TRIAL, _BETWEEN_TRIALS = 0.05, 0.002, 1.0
+# Seconds of a slice of an epoch, after which it returns to Python for the progress bar and Ctrl-C; of one that only
+# finds out how fast a team of another size is; and until that is tried again, at first and at last.
+_SLICE, _TRIAL, _FIRST_WAIT, _LAST_WAIT = 0.05, 0.002, 0.05, 2.0
 
 
 def set_num_threads(count: int) -> None:
@@ -53,23 +53,26 @@ class Pace:
 
     def __init__(self, most: int, steps: int):
         self._seconds = dict.fromkeys([most, *(1 << i for i in range(most.bit_length()) if 1 << i < most)], 0.0)
-        self._tried = dict.fromkeys(self._seconds, -_BETWEEN_TRIALS)
+        self._due = dict.fromkeys(self._seconds, 0.0)
+        self._wait = dict.fromkeys(self._seconds, _FIRST_WAIT)
         self._steps = steps
         self._size = most
 
     def next(self, left: int) -> tuple[int, int]:
         """Size of the team, and steps of the next slice; at most `left`."""
         now = time.perf_counter()
-        due = [size for size, tried in self._tried.items() if now - tried >= _BETWEEN_TRIALS]
+        due = [size for size, at in self._due.items() if now >= at]
         self._size = due[0] if due else min(self._seconds, key=self._seconds.__getitem__)
         steps = self._steps
-        if due and self._seconds[self._size]:
-            steps = int(_TRIAL / self._seconds[self._size])
+        if due:
+            self._wait[self._size] = min(2 * self._wait[self._size], _LAST_WAIT)
+            if self._seconds[self._size]:
+                steps = int(_TRIAL / self._seconds[self._size])
         return self._size, max(1, min(left, steps))
 
     def took(self, steps: int, seconds: float) -> None:
         """The slice that next() named had so many steps and took so long."""
-        self._tried[self._size] = time.perf_counter()
+        self._due[self._size] = time.perf_counter() + self._wait[self._size]
         # A slice that something else disturbed raises it by a quarter only, so that it takes more than one to change.
         new, old = max(seconds, 1e-9) / steps, self._seconds[self._size]
         self._seconds[self._size] = min(new, 1.25 * old) if old else new
