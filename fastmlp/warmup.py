@@ -28,3 +28,4 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> None:
             model.fit(x, [0, 1], shuffle=False, verbose=0)
             model.evaluate(x, [0, 1], verbose=0)
             model.predict(x)
+            model.predict(x[:1])
