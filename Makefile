@@ -11,7 +11,8 @@ digits: .venv/core
 test: .venv/test
 	$(BIN)/python -m pytest
 
-# Measure the speed beside other libraries.
+# Measure the speed beside other libraries, half an hour; PyTorch and Keras's other backends take part where they are
+# installed: .venv/bin/pip install '.[peers]'
 bench: .venv/bench
 	$(BIN)/python -m benchmarks
 

@@ -1,0 +1,1 @@
+"""fastmlp measured beside its peers: python -m benchmarks --help."""
