@@ -106,7 +106,7 @@ def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, 
 def sums_forward(plan, theta, data, order, start, scratch, panel, place, from_part, to_part, first, last, left, right):
     """The sums x w of the layer that writes the activations plan.turn, over some parts of the inputs.
 
-    They go, as rows, to `place` of scratch.sums; lanes_forward adds the places and the bias.
+    They go, as rows, to `place` of scratch.sums; turn_forward adds the places and the bias.
     """
     layer = plan.turn - 1
     acts, capacity = scratch.acts, scratch.capacity

@@ -380,13 +380,18 @@ def matmul_share(a, b, out, rank, size):
                 out[i, j] = edge[i - first, j - whole]
 
 
-@allocating_kernel
+@kernel
 def _matmul(a, b, out):
-    matmul_share(a, b, out, 0, 1)
+    n, m = out.shape
+    if m % lanes(a) == 0 and not worth_packing(n, b, m):
+        matmul_block(a, b, out, 0, n, 0, m, a.reshape(a.size)[:0])
+    else:  # which makes arrays: counting references to these alone takes longer than a small product
+        matmul_share(a, b, out, 0, 1)
 
 
-#: Multiplications from which on a product called from Python is shared among threads, which must be woken first.
-_SHARED_FROM = 1 << 22
+# Multiplications from which on a product called from Python is shared among threads, which must be woken first; and
+# elements of a below which nothing else is looked at: a small product takes half a microsecond, an attribute a tenth.
+_SHARED_FROM, _SMALL = 1 << 22, 1 << 14
 
 
 def matmul(a, b, out):
@@ -399,7 +404,7 @@ def matmul(a, b, out):
     Called from Python, a large product uses as many threads as fastmlp.set_num_threads allows; called from a kernel,
     the one it is called on. The bits are the same.
     """
-    if a.size * b.shape[1] < _SHARED_FROM:
+    if a.size < _SMALL or a.size * b.shape[1] < _SHARED_FROM:
         _matmul(a, b, out)
     else:
         workers.run(matmul_share, workers.get_num_threads(), workers.NO_BARRIER, a, b, out)

@@ -51,7 +51,7 @@ class _Worker(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="fastmlp", daemon=True)
         self.jobs: queue.SimpleQueue = queue.SimpleQueue()
-        self.place: tuple[int, int] | None = None
+        self.place: Any = None
         self.start()
 
     def run(self) -> None:
@@ -79,13 +79,14 @@ def _spread(size: int) -> None:
     """
     if _current_cpu is None or not hasattr(os, "sched_setaffinity"):
         return
-    here = _current_cpu()
+    here, allowed = _current_cpu(), os.sched_getaffinity(0)
     for i, worker in enumerate(_workers[: size - 1]):
-        if worker.place != (here, size):
-            others = sorted(os.sched_getaffinity(0) - {here})
+        place = here, allowed, size
+        if worker.place != place and worker.native_id is not None:
+            others = sorted(allowed - {here})
             with contextlib.suppress(OSError):  # it may be forbidden; then the system decides alone
-                os.sched_setaffinity(worker.native_id or 0, others[i :: size - 1] or others)
-            worker.place = (here, size)
+                os.sched_setaffinity(worker.native_id, others[i :: size - 1] or others)
+            worker.place = place
 
 
 _workers: list[_Worker] = []
