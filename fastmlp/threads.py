@@ -54,7 +54,8 @@ class Pace:
     def __init__(self, most: int, steps: int):
         self._seconds = dict.fromkeys([most, *(1 << i for i in range(most.bit_length()) if 1 << i < most)], 0.0)
         self._due = dict.fromkeys(self._seconds, 0.0)
-        self._wait = dict.fromkeys(self._seconds, _FIRST_WAIT)
+        self._wait = dict.fromkeys(self._seconds, 0.0)  # each is tried twice at first: the first slice warms the caches
+        self._trial = True
         self._steps = steps
         self._size = most
 
@@ -64,15 +65,17 @@ class Pace:
         due = [size for size, at in self._due.items() if now >= at]
         self._size = due[0] if due else min(self._seconds, key=self._seconds.__getitem__)
         steps = self._steps
-        if due:
-            self._wait[self._size] = min(2 * self._wait[self._size], _LAST_WAIT)
-            if self._seconds[self._size]:
-                steps = int(_TRIAL / self._seconds[self._size])
+        self._trial = bool(due)
+        if due and self._seconds[self._size]:
+            steps = int(_TRIAL / self._seconds[self._size])
         return self._size, max(1, min(left, steps))
 
     def took(self, steps: int, seconds: float) -> None:
         """The slice that next() named had so many steps and took so long."""
-        self._due[self._size] = time.perf_counter() + self._wait[self._size]
+        wait = self._wait[self._size]
+        self._due[self._size] = time.perf_counter() + wait
+        if self._trial:
+            self._wait[self._size] = max(_FIRST_WAIT, min(2 * wait, _LAST_WAIT))
         # A slice that something else disturbed raises it by a quarter only, so that it takes more than one to change.
         new, old = max(seconds, 1e-9) / steps, self._seconds[self._size]
         self._seconds[self._size] = min(new, 1.25 * old) if old else new

@@ -188,8 +188,8 @@ def paced(pace, clock, seconds, slices, left=10**9):
 def test_the_pace_is_that_of_the_team_that_is_fastest(clock, fastest):
     seconds = {size: 1e-5 * (1 + abs(size - fastest)) for size in (1, 2, 3)}
     taken = paced(threads.Pace(3, 10), clock, seconds, 60)
-    assert {size for size, _ in taken[:3]} == {1, 2, 3}
-    assert sum(size == fastest for size, _ in taken[3:]) > 0.8 * len(taken[3:])
+    assert [size for size, _ in taken[:6]] == [3, 3, 1, 1, 2, 2]  # a first slice may find cold caches
+    assert sum(size == fastest for size, _ in taken[6:]) > 0.8 * len(taken[6:])
 
 
 def test_the_pace_follows_when_another_team_becomes_the_fastest(clock):
