@@ -159,10 +159,20 @@ def scratch(
         sums=aligned_zeros((_PARTS if layout.in_parts else 1) * int(row[turn]) * capacity, layout.dtype),
         labels=aligned_zeros(capacity, layout.dtype),
         targets=aligned_zeros(int(row[-1]) * capacity, layout.dtype),
-        totals=np.zeros((lines(capacity, layout.dtype), 1 + metric_count)),
+        totals=totals(1 + metric_count, lines(capacity, layout.dtype)),
         panels=aligned_zeros(panel_shape(threads, layout.dtype), layout.dtype),
         sync=aligned_zeros(SYNC_SIZE, np.int64),
     )
+
+
+def totals(count: int, rows: int = 1) -> np.ndarray:
+    """Zeros (rows, count), float64, every row in memory lines of its own.
+
+    They are written in every step. Where such a line also held tables that both threads read, which was a matter of
+    chance, each write took it away from the other thread: a step of 5 us then took 9.
+    """
+    per_line = LINE // 8
+    return aligned_zeros((rows, -(-count // per_line) * per_line), np.float64)
 
 
 def lines(count: int, dtype: np.dtype) -> int:
