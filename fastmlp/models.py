@@ -382,14 +382,14 @@ class Sequential:
             )  # fmt: skip
             return time.perf_counter() - begin
 
-        totals = plans.totals(1 + len(metric_kernels))[0, : 1 + len(metric_kernels)]
+        totals = plans.totals(1 + len(metric_kernels))
         take(team, 0, 0)  # loads the kernel and starts the threads, so that no slice's time has that in it
         for epoch in range(initial_epoch, epochs):
             progress.begin(epoch)
             start = time.perf_counter()
             if shuffle:
                 order = random.generator().permutation(samples)
-            totals = plans.totals(1 + len(metric_kernels))[0, : 1 + len(metric_kernels)]
+            totals[:] = 0
             first = 0
             while first < steps:
                 size, count = pace.next(steps - first)
@@ -457,7 +457,7 @@ class Sequential:
 
     def _evaluate(self, plan: Any, data: Data) -> list[float]:
         """Means of the loss and of each metric."""
-        totals = plans.totals(1 + len(plan.metrics))[0, : 1 + len(plan.metrics)]
+        totals = plans.totals(1 + len(plan.metrics))
         count = max(len(data.labels), len(data.targets))
         self._infer(plan, data, count, totals, _NO_OUT[self.dtype.name])
         return list(totals / count)

@@ -159,14 +159,19 @@ def scratch(
         sums=aligned_zeros((_PARTS if layout.in_parts else 1) * int(row[turn]) * capacity, layout.dtype),
         labels=aligned_zeros(capacity, layout.dtype),
         targets=aligned_zeros(int(row[-1]) * capacity, layout.dtype),
-        totals=totals(1 + metric_count, lines(capacity, layout.dtype)),
+        totals=_totals_of_lines(1 + metric_count, lines(capacity, layout.dtype)),
         panels=aligned_zeros(panel_shape(threads, layout.dtype), layout.dtype),
         sync=aligned_zeros(SYNC_SIZE, np.int64),
     )
 
 
-def totals(count: int, rows: int = 1) -> np.ndarray:
-    """Zeros (rows, count), float64, every row in memory lines of its own.
+def totals(count: int) -> np.ndarray:
+    """Zeros (count,), float64, for the sums of a call, in memory lines of their own: see _totals_of_lines."""
+    return _totals_of_lines(count, 1)[0, :count]
+
+
+def _totals_of_lines(count: int, rows: int) -> np.ndarray:
+    """Zeros (rows, count or more), float64, every row in memory lines of its own.
 
     They are written in every step. Where such a line also held tables that both threads read, which was a matter of
     chance, each write took it away from the other thread: a step of 5 us then took 9.
@@ -192,8 +197,7 @@ def data(
     k = x.shape[1]
     parts = np.array([0, k // 2 // INPUT_BLOCK * INPUT_BLOCK, k] if train and layout.in_parts else [0, k])
     starts, column, value = _NO_STARTS, _NO_COLUMNS, x[:0].reshape(-1)
-    row_lines = lines(int(layout.tables["row"][1]), layout.dtype)
-    if compress and k * row_lines <= 1 << 16:
+    if compress:
         columns = np.empty(k, np.int64)
         sparse_input.count_columns(x, columns)
         if columns.sum() < SPARSE_BELOW * x.size:
@@ -203,7 +207,10 @@ def data(
             counts = np.empty((len(x), len(parts) - 1), np.int64)
             sparse_input.count_groups(x, parts, counts)
             starts = np.concatenate([[0], np.cumsum(counts)])
-            column, value = np.zeros(starts[-1], np.uint16), np.zeros(starts[-1], x.dtype)
+            row_lines = lines(int(layout.tables["row"][1]), layout.dtype)
+            # Half the memory where it is enough; the wider ones have kernels of their own.
+            kind = np.uint16 if k * row_lines <= 1 << 16 else np.uint32
+            column, value = np.zeros(starts[-1], kind), np.zeros(starts[-1], x.dtype)
             sparse_input.compress(x, parts, row_lines, starts, column, value)
             x = x[:0]
     return Data(

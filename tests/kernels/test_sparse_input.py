@@ -3,10 +3,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import reference
-from support import DTYPES, SIZES, Padded, lanes
+from support import DTYPES, SIZES, Padded, lanes, network
+from support import samples as samples_of
 from tolerance import assert_close
 
-from fastmlp.kernels.plan import padded
+from fastmlp.kernels.plan import aligned_zeros, padded
 from fastmlp.kernels.sparse_input import (
     GROUP,
     compress,
@@ -256,3 +257,19 @@ def test_fetching_ahead_reads_no_sample_beyond_the_last(dtype, kind):
                 fetch_ahead(*rows.arrays, from_part, rows.parts, ORDER, first, last)
         for array, before in zip(rows.arrays, kept):
             np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_beyond_16_bits_are_kept_in_32(dtype):
+    k, m = 9000, 130
+    net = network((k, m), ("relu",), dtype=dtype)
+    x, _, data = samples_of(net, 3, compress=True)
+    assert data.column.dtype == np.uint32
+    row = int(net.layout.tables["row"][1])
+    z = aligned_zeros(3 * row, dtype)
+    sparse_forward(
+        z, 0, row, data.starts, data.column, data.value, 1, 0, 1, np.arange(3), 0, 0, 3, net.theta, 0, m
+    )  # fmt: skip
+    w, _ = net.weights[0]
+    size = np.abs(x.astype(np.float64)) @ np.abs(w).astype(np.float64)
+    assert_close(z.reshape(3, row)[:, :m], reference.product_forward(x, w), k + 1, size)
