@@ -46,6 +46,16 @@ def positive_int(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def number(name: str, value: Any, least: float, most: float) -> float:
+    """`value` as float; TypeError unless it is a number, ValueError outside [least, most] or if it is not finite."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most or not np.isfinite(value):
+        limits = f"from {least:g} to {most:g}" if np.isfinite(most) else f"finite and at least {least:g}"
+        raise ValueError(f"{name} must be {limits}, got {value}")
+    return float(value)
+
+
 def _array(name: str, values: Any) -> np.ndarray:
     """Anything NumPy can read, as an array of real numbers."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
@@ -188,6 +198,21 @@ def targets(y: Any, units: int, dtype: np.dtype, loss: str, name: str = "y") -> 
         )
     array = _for_kernels(array, dtype)
     finite(name, array)
+    return array
+
+
+def weights(values: Any, count: int, dtype: np.dtype, name: str) -> np.ndarray:
+    """Weights (count,) of samples in the model's float type; ValueError for another length, or below zero."""
+    array = _array(name, values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (count,):
+        raise ValueError(f"{name} has shape {array.shape} but there are {count} samples: expected ({count},)")
+    array = _for_kernels(array, dtype)
+    finite(name, array)
+    if count and array.min() < 0:
+        row = int(array.argmin())
+        raise ValueError(f"{name} has {array[row]} in row {row}; weights must be at least zero")
     return array
 
 

@@ -7,53 +7,92 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import checks
 from .kernels import losses as _kernels
-
-#: Names that compile(loss=...) takes.
-NAMES = _kernels.NAMES
-
-_SHORT = {
-    "mse": "mean_squared_error",
-    "bce": "binary_crossentropy",
-    "meansquarederror": "mean_squared_error",
-    "binarycrossentropy": "binary_crossentropy",
-    "categoricalcrossentropy": "categorical_crossentropy",
-    "sparsecategoricalcrossentropy": "sparse_categorical_crossentropy",
-}
+from .kernels.plan import aligned_zeros
+from .plan import Scoring
 
 
 class Loss:
-    """Base of the losses; kernel_name is one of NAMES."""
+    """Base of the losses.
+
+    Attributes:
+        kernel_name: Which of kernels.losses.NAMES it runs.
+        sparse: Whether its targets are class indices.
+        classes: Whether it needs a unit for each class.
+        name: Name of the object.
+    """
 
     kernel_name = ""
+    sparse = False
+    classes = False
 
-    @property
-    def name(self) -> str:
-        """Name of the loss."""
-        return self.kernel_name
+    def __init__(self, *, name: str | None = None):
+        self.name = name or self.kernel_name
 
-    def __call__(self, y_true: Any, y_pred: Any) -> float:
-        """Mean loss of predictions y_pred (n, m) for the targets y_true."""
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's numbers."""
+        return ()
+
+    def scoring(self) -> Scoring:
+        """What it is to the kernels."""
+        return Scoring(self.kernel_name, self.numbers(), weighted=True)
+
+    def prepared(self, targets: np.ndarray) -> np.ndarray:
+        """Targets as the kernel needs them."""
+        return targets
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """Mean loss of predictions y_pred (n, m) for the targets y_true.
+
+        Weighted by sample_weight (n,), and still divided by n.
+        """
         predictions = np.asarray(y_pred)
         dtype = np.dtype(np.float64 if predictions.dtype == np.float64 else np.float32)
         predictions = np.ascontiguousarray(predictions, dtype)
         if predictions.ndim != 2:
             raise ValueError(f"y_pred must have shape (samples, units), got {predictions.shape}")
-        y: np.ndarray
-        if self.kernel_name == "sparse_categorical_crossentropy":
-            y = checks.class_indices(y_true, predictions.shape[1], self.kernel_name, "y_true")
+        n, units = predictions.shape
+        if self.sparse:
+            y = checks.class_indices(y_true, units, self.name, "y_true")
         else:
-            y = checks.targets(y_true, predictions.shape[1], dtype, self.kernel_name, "y_true")
+            y = self.prepared(checks.targets(y_true, units, dtype, self.name, "y_true"))
         checks.same_length(predictions, y, "y_pred", "y_true")
-        return float(getattr(_kernels, self.kernel_name)(predictions, y, np.empty_like(predictions)))
+        weights = None if sample_weight is None else checks.weights(sample_weight, n, dtype, "sample_weight")
+        return float(_scores(self.scoring(), predictions, y, weights).sum() / n)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _scores(scoring: Scoring, a: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Sums of a scoring over each line of the samples, outputs a (n, m) and targets (n,) or (n, m) as rows."""
+    n, units = a.shape
+    width = -(-n // 16) * 16
+
+    def lanes(rows: np.ndarray, fill: float) -> np.ndarray:
+        made = aligned_zeros((rows.shape[1], width), a.dtype)
+        made[:] = fill
+        made[:, :n] = rows.T
+        return made.reshape(-1)
+
+    outputs, delta = lanes(a, 1.0), aligned_zeros(units * width, a.dtype)
+    labels, targets = (y[:, None], a[:, :0]) if y.ndim == 1 else (a[:, :1] * 0, y)
+    own = a[:0, 0] if weights is None else lanes(weights[:, None], 0.0)
+    totals = np.zeros(width)
+    kernel = _kernels.KERNELS[scoring.kernel] if isinstance(scoring.kernel, str) else scoring.kernel
+    kernel(np.array([*scoring.numbers, 0.0]), 0, 0, outputs, 0, width, lanes(labels, 0.0), lanes(targets, 0.0), own,
+           units, 1.0, delta, totals, 1, 0, 0, n)  # fmt: skip
+    return totals
+
+
+# ------------------------------------------------------------------ for values
 
 
 class MeanSquaredError(Loss):
@@ -62,41 +101,302 @@ class MeanSquaredError(Loss):
     kernel_name = "mean_squared_error"
 
 
-class BinaryCrossentropy(Loss):
-    """Mean of -[y log p + (1 - y) log(1 - p)]: for two classes, or several yes-or-no answers (sigmoid)."""
+class MeanAbsoluteError(Loss):
+    """Mean of |y - p|: for values with outliers."""
+
+    kernel_name = "mean_absolute_error"
+
+
+class MeanAbsolutePercentageError(Loss):
+    """Mean of 100 |y - p| / |y|: for values that matter in proportion to their size."""
+
+    kernel_name = "mean_absolute_percentage_error"
+
+
+class MeanSquaredLogarithmicError(Loss):
+    """Mean of (log(1 + y) - log(1 + p))^2: for values from zero on that span several powers of ten."""
+
+    kernel_name = "mean_squared_logarithmic_error"
+
+
+class Huber(Loss):
+    """Half the squared error up to delta, then a line: mean squared error that outliers don't dominate.
+
+    Args:
+        delta: Where the line begins; 1.0 is Keras's default.
+        name: Name of the object.
+    """
+
+    kernel_name = "huber"
+
+    def __init__(self, delta: float = 1.0, *, name: str | None = None):
+        super().__init__(name=name)
+        self.delta = checks.number("delta", delta, 0.0, math.inf)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's numbers."""
+        return (self.delta,)
+
+
+class LogCosh(Loss):
+    """Mean of log cosh(p - y): like Huber, but smooth."""
+
+    kernel_name = "log_cosh"
+
+
+class Poisson(Loss):
+    """Mean of p - y log p: for counts."""
+
+    kernel_name = "poisson"
+
+
+class CosineSimilarity(Loss):
+    """-sum_j y_j p_j / (|y| |p|), mean over the samples: for directions."""
+
+    kernel_name = "cosine_similarity"
+
+
+# ------------------------------------------------------------------ for two classes, or yes-or-no answers
+
+
+class _Smoothed(Loss):
+    """Base of the crossentropies with from_logits and label_smoothing."""
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None):
+        super().__init__(name=name or self.kernel_name)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, 0.0, 1.0)
+        if self.from_logits:
+            self.kernel_name = f"{self.kernel_name}_from_logits"
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's numbers."""
+        return (self.label_smoothing,)
+
+
+class BinaryCrossentropy(_Smoothed):
+    """Mean of -[y log p + (1 - y) log(1 - p)]: for two classes, or several yes-or-no answers (sigmoid).
+
+    Args:
+        from_logits: Whether the last layer is linear, and the sigmoid part of the loss: exact where p is nearly 0 or 1.
+        label_smoothing: Share of each target that is replaced by 1/2.
+        name: Name of the object.
+    """
 
     kernel_name = "binary_crossentropy"
 
 
-class CategoricalCrossentropy(Loss):
-    """-sum_j y_j log p_j, mean over the samples: for one of several classes as one-hot rows (softmax)."""
+class BinaryFocalCrossentropy(_Smoothed):
+    """The binary crossentropy times (1 - the probability of what is true)^gamma: for many easy and few hard samples.
+
+    Args:
+        apply_class_balancing: Whether positive targets count alpha and negative ones 1 - alpha.
+        alpha: See there.
+        gamma: 0 gives the plain crossentropy; 2.0 is Keras's default.
+        from_logits: Whether the last layer is linear, and the sigmoid part of the loss.
+        label_smoothing: Share of each target that is replaced by 1/2.
+        name: Name of the object.
+    """
+
+    kernel_name = "binary_focal_crossentropy"
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        *,
+        name: str | None = None,
+    ):
+        super().__init__(from_logits, label_smoothing, name=name)
+        self.apply_class_balancing = bool(apply_class_balancing)
+        self.alpha = checks.number("alpha", alpha, 0.0, 1.0)
+        self.gamma = checks.number("gamma", gamma, 0.0, math.inf)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's numbers."""
+        return self.label_smoothing, self.gamma, self.alpha, float(self.apply_class_balancing)
+
+
+class Hinge(Loss):
+    """Mean of max(1 - y p, 0) for targets -1 and 1; targets 0 and 1 are taken for these."""
+
+    kernel_name = "hinge"
+
+    def prepared(self, targets: np.ndarray) -> np.ndarray:
+        """Targets -1 and 1."""
+        return 2 * targets - 1 if np.isin(targets, (0, 1)).all() else targets
+
+
+class SquaredHinge(Hinge):
+    """Mean of max(1 - y p, 0)^2, likewise."""
+
+    kernel_name = "squared_hinge"
+
+
+# ------------------------------------------------------------------ for one of several classes
+
+
+class CategoricalCrossentropy(_Smoothed):
+    """-sum_j y_j log p_j, mean over the samples: for one of several classes as one-hot rows (softmax).
+
+    Args:
+        from_logits: Whether the last layer is linear, and the softmax part of the loss.
+        label_smoothing: Share of each target that is replaced by 1 / classes.
+        name: Name of the object.
+    """
 
     kernel_name = "categorical_crossentropy"
+    classes = True
 
 
 class SparseCategoricalCrossentropy(Loss):
-    """-log p_label, mean over the samples: the same for class indices."""
+    """-log p_label, mean over the samples: the same for class indices.
+
+    Args:
+        from_logits: Whether the last layer is linear, and the softmax part of the loss.
+        name: Name of the object.
+    """
 
     kernel_name = "sparse_categorical_crossentropy"
+    sparse = True
+    classes = True
+
+    def __init__(self, from_logits: bool = False, *, name: str | None = None):
+        super().__init__(name=name or self.kernel_name)
+        self.from_logits = bool(from_logits)
+        if self.from_logits:
+            self.kernel_name = f"{self.kernel_name}_from_logits"
 
 
-mean_squared_error = MeanSquaredError()
-binary_crossentropy = BinaryCrossentropy()
-categorical_crossentropy = CategoricalCrossentropy()
-sparse_categorical_crossentropy = SparseCategoricalCrossentropy()
+class CategoricalFocalCrossentropy(_Smoothed):
+    """The categorical crossentropy times alpha (1 - p)^gamma: for many easy and few hard samples.
 
-_LOSSES: dict[str, Loss] = {name: globals()[name] for name in NAMES}
+    Args:
+        alpha: 0.25 is Keras's default.
+        gamma: 0 gives the crossentropy times alpha; 2.0 is Keras's default.
+        from_logits: Whether the last layer is linear, and the softmax part of the loss.
+        label_smoothing: Share of each target that is replaced by 1 / classes.
+        name: Name of the object.
+    """
+
+    kernel_name = "categorical_focal_crossentropy"
+    classes = True
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        *,
+        name: str | None = None,
+    ):
+        super().__init__(from_logits, label_smoothing, name=name)
+        self.alpha = checks.number("alpha", alpha, 0.0, math.inf)
+        self.gamma = checks.number("gamma", gamma, 0.0, math.inf)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's numbers."""
+        return self.label_smoothing, self.gamma, self.alpha
+
+
+class CategoricalHinge(Loss):
+    """max(max_j (1 - y_j) p_j - sum_j y_j p_j + 1, 0), mean over the samples, for one-hot targets."""
+
+    kernel_name = "categorical_hinge"
+    classes = True
+
+
+class KLDivergence(Loss):
+    """sum_j y_j log(y_j / p_j), mean over the samples: for targets that are distributions."""
+
+    kernel_name = "kl_divergence"
+
+
+_CLASSES: dict[str, type[Loss]] = {
+    cls.kernel_name: cls
+    for cls in (
+        MeanSquaredError,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanSquaredLogarithmicError,
+        Huber,
+        LogCosh,
+        Poisson,
+        CosineSimilarity,
+        BinaryCrossentropy,
+        BinaryFocalCrossentropy,
+        Hinge,
+        SquaredHinge,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+        CategoricalFocalCrossentropy,
+        CategoricalHinge,
+        KLDivergence,
+    )
+}
+
+#: Names that compile(loss=...) takes.
+NAMES = tuple(_CLASSES)
+
+_SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+    "logcosh": "log_cosh",
+}
+
+
+def _function(name: str) -> Callable[..., float]:
+    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> float:
+        return _CLASSES[name](*arguments, **options)(y_true, y_pred)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Mean loss of predictions for targets: {_CLASSES[name].__name__}(...)(y_true, y_pred)."
+    return function
+
+
+mean_squared_error = _function("mean_squared_error")
+mean_absolute_error = _function("mean_absolute_error")
+mean_absolute_percentage_error = _function("mean_absolute_percentage_error")
+mean_squared_logarithmic_error = _function("mean_squared_logarithmic_error")
+huber = _function("huber")
+log_cosh = _function("log_cosh")
+poisson = _function("poisson")
+cosine_similarity = _function("cosine_similarity")
+binary_crossentropy = _function("binary_crossentropy")
+binary_focal_crossentropy = _function("binary_focal_crossentropy")
+hinge = _function("hinge")
+squared_hinge = _function("squared_hinge")
+categorical_crossentropy = _function("categorical_crossentropy")
+sparse_categorical_crossentropy = _function("sparse_categorical_crossentropy")
+categorical_focal_crossentropy = _function("categorical_focal_crossentropy")
+categorical_hinge = _function("categorical_hinge")
+kl_divergence = _function("kl_divergence")
+
+_BY_FUNCTION = {globals()[name]: name for name in NAMES}
 
 
 def get(identifier: Any) -> Loss:
-    """Loss from an object, a class or a name in any case ("mse", "mean_squared_error", "MeanSquaredError").
+    """Loss from an object, a class, a function or a name in any case ("mse", "mean_squared_error", "MeanSquaredError").
 
     Raises:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
+    if callable(identifier) and identifier in _BY_FUNCTION:
+        return _CLASSES[_BY_FUNCTION[identifier]]()
     return checks.resolve("loss", identifier, Loss, _by_name)
 
 
 def _by_name(name: str) -> Loss:
-    return _LOSSES[_SHORT.get(name.lower()) or checks.known_name("loss", name, (*NAMES, "mse", "bce"))]
+    short = _SHORT.get(name.lower())
+    if short is None:
+        short = {cls.__name__.lower(): kernel for kernel, cls in _CLASSES.items()}.get(name.lower())
+    return _CLASSES[short or checks.known_name("loss", name, (*NAMES, *_SHORT))]()

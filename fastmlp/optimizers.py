@@ -1,41 +1,181 @@
-"""Optimizers: descriptions of how a gradient moves the weights; the kernels do it."""
+"""Optimizers: descriptions of how a gradient moves the weights; the kernels do it.
+
+All take, by keyword, what Keras's base class takes:
+
+    weight_decay                 the weights shrink by weight_decay * learning_rate of themselves at each step
+    clipnorm                     limit of the gradient's norm by each variable (a layer's weights, its bias ...)
+    clipvalue                    limit of each of its numbers
+    global_clipnorm              limit of its norm by all variables together
+    use_ema                      keep a running mean of the weights, which replaces them at the end of fit
+    ema_momentum                 its share of the old mean
+    ema_overwrite_frequency      replace the weights by it every so many steps, too
+    gradient_accumulation_steps  batches whose gradients are averaged for one step
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from .checks import known_name, resolve
+from .checks import known_name, number, positive_int, resolve
 from .kernels import optimizers as _kernels
 
 
 class Optimizer:
-    """Base of the optimizers: a learning rate, a kernel's name, the kernel's numbers."""
+    """Base of the optimizers.
 
-    def __init__(self, learning_rate: float, name: str):
+    Args:
+        learning_rate: Size of a step: a number, or a fastmlp.optimizers.schedules.LearningRateSchedule.
+        name: Name of the object.
+        options: See the top of this module.
+
+    Attributes:
+        iterations: Steps taken since compile.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ):
+        self.name = name or type(self).__name__.lower()
+        self._learning_rate: Any = None
         self.learning_rate = learning_rate
-        self.name = name
+        self.weight_decay = _optional("weight_decay", weight_decay)
+        self.clipnorm = _optional("clipnorm", clipnorm)
+        self.clipvalue = _optional("clipvalue", clipvalue)
+        self.global_clipnorm = _optional("global_clipnorm", global_clipnorm)
+        given = [key for key in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, key) is not None]
+        if len(given) > 1:
+            values = ", ".join(f"{key}={getattr(self, key)}" for key in given)
+            raise ValueError(f"only one of clipnorm, clipvalue and global_clipnorm can be set, got {values}")
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = number("ema_momentum", ema_momentum, 0.0, 1.0)
+        self.ema_overwrite_frequency = (
+            None
+            if ema_overwrite_frequency is None
+            else positive_int("ema_overwrite_frequency", ema_overwrite_frequency)
+        )  # fmt: skip
+        self.gradient_accumulation_steps = (
+            None
+            if gradient_accumulation_steps is None
+            else positive_int("gradient_accumulation_steps", gradient_accumulation_steps, least=2)
+        )
+        self.iterations = 0
+        self._without_decay: tuple[str, ...] = ()
+
+    # ------------------------------------------------------------------ learning rate
 
     @property
-    def learning_rate(self) -> float:
-        """Size of a step; may be set between two calls of fit."""
-        return self._learning_rate
+    def learning_rate(self) -> Any:
+        """Size of the next step, a number; may be set between two calls of fit, unless a schedule gives it."""
+        if isinstance(self._learning_rate, float):
+            return self._learning_rate
+        return float(self._learning_rate(self.iterations))
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = _number("learning_rate", value, 0.0, np.inf)
+    def learning_rate(self, value: Any) -> None:
+        if isinstance(value, schedules.LearningRateSchedule):
+            self._learning_rate = value
+            return
+        if isinstance(self._learning_rate, schedules.LearningRateSchedule):
+            raise TypeError(
+                f"{self.name} follows {self._learning_rate!r}, so its learning_rate can't be set; make the optimizer with "
+                "a number to set it later"
+            )
+        self._learning_rate = number("learning_rate", value, 0.0, math.inf)
+
+    def rates(self, count: int) -> np.ndarray:
+        """Learning rates of the next `count` steps, float64."""
+        if isinstance(self._learning_rate, float):
+            return np.full(count, self._learning_rate)
+        return self._learning_rate.rates(self.iterations, count)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a schedule gives the learning rate."""
+        return not isinstance(self._learning_rate, float)
+
+    # ------------------------------------------------------------------ for the kernels
 
     @property
     def kernel_name(self) -> str:
         """Which of kernels.optimizers.NAMES it runs."""
         raise NotImplementedError(f"{type(self).__name__} must define kernel_name")
 
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return ()
+
+    @property
+    def slot_start(self) -> float:
+        """What the kernel's state is filled with at first."""
+        return 0.0
+
+    @property
+    def every(self) -> int:
+        """Batches whose gradients make one step."""
+        return self.gradient_accumulation_steps or 1
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether a step is more than the kernel's sweep: see kernels/adjust.py."""
+        clips = self.clipnorm or self.clipvalue or self.global_clipnorm
+        return bool(clips or self.use_ema or self.every > 1 or (self.weight_decay and self._without_decay))
+
     def hyper(self) -> np.ndarray:
-        """The kernel's numbers, (HYPER_SIZE,) float64."""
-        numbers = np.zeros(_kernels.HYPER_SIZE)
-        numbers[_kernels.LEARNING_RATE] = self.learning_rate
-        return numbers
+        """The kernels' numbers, (HYPER_SIZE,) float64."""
+        made = np.zeros(_kernels.HYPER_SIZE)
+        made[_kernels.ITERATIONS] = self.iterations
+        decay = self.weight_decay or 0.0
+        made[_kernels.OWN_DECAY if self._without_decay else _kernels.DECAY] = decay
+        made[_kernels.CLIP_VALUE] = self.clipvalue or 0.0
+        made[_kernels.CLIP_NORM] = self.clipnorm or 0.0
+        made[_kernels.GLOBAL_CLIP_NORM] = self.global_clipnorm or 0.0
+        if self.use_ema:
+            made[_kernels.EMA_MOMENTUM] = self.ema_momentum
+            made[_kernels.EMA_OVERWRITE] = self.ema_overwrite_frequency or 0
+            made[_kernels.EMA_SLOT] = _kernels.SLOTS[self.kernel_name]
+        own = self.numbers()
+        made[_kernels.OWN : _kernels.OWN + len(own)] = own
+        return made
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Leave variables out of the weight decay.
+
+        Args:
+            var_list: Not taken: variables are known by their names here.
+            var_names: Names or parts of them, for instance ["bias"], which leaves out all biases. A variable's name is
+                its layer's, a slash, and its own: "dense_1/kernel".
+        """
+        if var_list is not None:
+            raise ValueError('variables are known by their names: use var_names=["bias"] instead of var_list')
+        self._without_decay = tuple(str(name) for name in var_names or ())
+
+    def decays(self, variable: str) -> bool:
+        """Whether a variable of that name decays."""
+        return not any(part in variable for part in self._without_decay)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(learning_rate={self._learning_rate})"
+
+
+def _optional(name: str, value: Any) -> float | None:
+    return None if value is None else number(name, value, 0.0, math.inf)
+
+
+from . import schedules  # noqa: E402 - as part of this module's names; it needs none of them
 
 
 class SGD(Optimizer):
@@ -46,20 +186,18 @@ class SGD(Optimizer):
         nesterov   v likewise;                            w += momentum * v - learning_rate * g
 
     Args:
-        learning_rate: Size of a step. 0.01, Keras's default.
+        learning_rate: Size of a step, or a schedule. 0.01, Keras's default.
         momentum: Share of the last step that goes on, from 0 (none) to 1.
         nesterov: Whether to look ahead along the momentum.
-        name: Name of the object.
+        options: See the top of this module.
 
     Raises:
         ValueError: If learning_rate is negative or not finite, or momentum outside [0, 1].
     """
 
-    def __init__(
-        self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, *, name: str = "SGD"
-    ):
-        super().__init__(learning_rate, name)
-        self.momentum = _number("momentum", momentum, 0.0, 1.0)
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.momentum = number("momentum", momentum, 0.0, 1.0)
         self.nesterov = bool(nesterov)
 
     @property
@@ -67,26 +205,247 @@ class SGD(Optimizer):
         """Which of kernels.optimizers.NAMES it runs."""
         return "sgd" if self.momentum == 0 else "nesterov" if self.nesterov else "momentum"
 
-    def hyper(self) -> np.ndarray:
-        """The kernel's numbers, (HYPER_SIZE,) float64."""
-        numbers = super().hyper()
-        numbers[_kernels.MOMENTUM_RATE] = self.momentum
-        return numbers
+    @property
+    def adjusts(self) -> bool:
+        """Whether a step is more than the kernel's sweep."""
+        return super().adjusts or (self.kernel_name == "sgd" and bool(self.weight_decay))
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return (self.momentum,)
 
     def __repr__(self) -> str:
-        return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum}, nesterov={self.nesterov})"
+        return f"SGD(learning_rate={self._learning_rate}, momentum={self.momentum}, nesterov={self.nesterov})"
 
 
-def _number(name: str, value: Any, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most or not np.isfinite(value):
-        limits = f"from {least:g} to {most:g}" if np.isfinite(most) else f"finite and at least {least:g}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
-    return float(value)
+class Adam(Optimizer):
+    """Steps by the running means of the gradient and of its square.
+
+    Args:
+        learning_rate: Size of a step, or a schedule.
+        beta_1: Share of the old mean of the gradient.
+        beta_2: Share of the old mean of its square.
+        epsilon: Added to the divisor. 1e-7, Keras's default, where PyTorch and scikit-learn have 1e-8.
+        amsgrad: Whether to divide by the largest mean square so far.
+        options: See the top of this module.
+
+    source  Kingma & Ba (2015), ICLR; amsgrad: Reddi, Kale & Kumar (2018), ICLR
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
+        self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
+        self.amsgrad = bool(amsgrad)
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "amsgrad" if self.amsgrad else "adam"
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return self.beta_1, self.beta_2, self.epsilon
 
 
-_NAMES = {"sgd": SGD}
+class AdamW(Adam):
+    """Adam with weight decay, 0.004 unless given.
+
+    source  Loshchilov & Hutter (2019), ICLR
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
+
+
+class Nadam(Adam):
+    """Adam that looks ahead along its mean gradient, as Nesterov's momentum does.
+
+    source  Dozat (2016), ICLR workshop
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "nadam"
+
+
+class Adamax(Nadam):
+    """Adam by the largest gradient of late instead of the mean square.
+
+    source  Kingma & Ba (2015), ICLR, section 7
+    """
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "adamax"
+
+
+class RMSprop(Optimizer):
+    """Steps divided by the root of the running mean of the gradient's square.
+
+    Args:
+        learning_rate: Size of a step, or a schedule.
+        rho: Share of the old mean.
+        momentum: Share of the last step that goes on.
+        epsilon: Added to the mean, below the root.
+        centered: Whether the mean gradient's square is taken from it, so that it is the variance.
+        options: See the top of this module.
+
+    source  Tieleman & Hinton (2012), Coursera lecture 6.5
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        self.rho, self.momentum = number("rho", rho, 0.0, 1.0), number("momentum", momentum, 0.0, 1.0)
+        self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
+        self.centered = bool(centered)
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "centered_rmsprop" if self.centered else "rmsprop"
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return self.rho, self.momentum, self.epsilon
+
+
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squares of the gradient.
+
+    Args:
+        learning_rate: Size of a step, or a schedule.
+        initial_accumulator_value: Where the sum begins.
+        epsilon: Added to the sum, below the root.
+        options: See the top of this module.
+
+    source  Duchi, Hazan & Singer (2011), JMLR 12
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        self.initial_accumulator_value = number("initial_accumulator_value", initial_accumulator_value, 0.0, math.inf)
+        self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "adagrad"
+
+    @property
+    def slot_start(self) -> float:
+        """Where the sums begin."""
+        return self.initial_accumulator_value
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return (self.epsilon,)
+
+
+class Adadelta(Optimizer):
+    """Adagrad by running means, with the size of a step taken from the steps before.
+
+    Args:
+        learning_rate: What steps are multiplied by; 1.0 is the paper's, 0.001 Keras's default.
+        rho: Share of the old means.
+        epsilon: Added below the roots.
+        options: See the top of this module.
+
+    source  Zeiler (2012), arXiv:1212.5701
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.rho, self.epsilon = number("rho", rho, 0.0, 1.0), number("epsilon", epsilon, 0.0, math.inf)
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "adadelta"
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return self.rho, self.epsilon
+
+
+class Lion(Optimizer):
+    """Steps of one size, by the sign of a mean gradient: half of Adam's state.
+
+    Args:
+        learning_rate: Size of a step, or a schedule; take a third to a tenth of Adam's.
+        beta_1: Share of the mean in what the sign is taken of.
+        beta_2: Share of the old mean in the new one.
+        options: See the top of this module.
+
+    source  Chen et al. (2023), NeurIPS
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
+        if not 0 < self.beta_1 <= 1:
+            raise ValueError(f"beta_1 of Lion must be above 0, got {beta_1}: with 0 it is the sign of the gradient")
+
+    @property
+    def kernel_name(self) -> str:
+        """Which of kernels.optimizers.NAMES it runs."""
+        return "lion"
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return self.beta_1, self.beta_2
+
+
+_CLASSES: dict[str, type[Optimizer]] = {
+    cls.__name__.lower(): cls
+    for cls in (SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta, Lion)
+}  # fmt: skip
+
+#: Names that compile(optimizer=...) takes.
+NAMES = tuple(_CLASSES)
 
 
 def get(identifier: Any) -> Optimizer:
@@ -96,4 +455,6 @@ def get(identifier: Any) -> Optimizer:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
-    return resolve("optimizer", identifier, Optimizer, lambda name: _NAMES[known_name("optimizer", name, _NAMES)]())
+    return resolve(
+        "optimizer", identifier, Optimizer, lambda name: _CLASSES[known_name("optimizer", name, _CLASSES)]()
+    )  # fmt: skip

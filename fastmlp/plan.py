@@ -1,19 +1,32 @@
-"""From descriptions to the kernels' tables and buffers; the only place where names become codes."""
+"""From descriptions to the kernels' tables and buffers; the only place where names become addresses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .kernels import activations, losses, metrics, optimizers, sparse_input
+from .activations import Form
+from .kernels import activations, losses, metrics, operations, optimizers, sparse_input
+from .kernels.by_address import address
 from .kernels.network import INPUT_BLOCK
-from .kernels.plan import Data, Plan, Scratch, aligned_zeros, padded, panel_shape
+from .kernels.plan import (
+    BIAS,
+    BY_UNITS,
+    OPERATION,
+    PENALTY,
+    WEIGHTS,
+    Data,
+    Plan,
+    Scratch,
+    aligned_zeros,
+    padded,
+    panel_shape,
+)
 from .kernels.simd import LINE
 from .kernels.team import SYNC_SIZE
-from .layers import Dense
 
 # Rows with fewer than this share of non-zero inputs are kept compressed. Below it every width gained: compressed and
 # dense rows took the same time at a share of 0.65 (16 units), 0.45 (64), 0.34 (256) and 0.28 (1024).
@@ -33,18 +46,50 @@ _JOINT = {
     ("binary_crossentropy", "sigmoid"),
 }
 
+#: What a stage of the network does where it is no operation.
+DENSE = "dense"
 
 # What a call without them gets: made once, since a call on one row takes no longer than making them.
 _NO_STARTS, _NO_COLUMNS, _NO_LABELS = np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.int32)
+_NONE = {name: np.zeros(0, name) for name in ("float32", "float64")}
 _NO_TARGETS = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A dense layer or an operation, and the activation that follows it.
+
+    Attributes:
+        kind: DENSE, or one of kernels.operations.NAMES.
+        units: Numbers of a sample that leave it.
+        activation: See activations.Form.
+        numbers: Of an operation.
+        use_bias: Whether a dense layer has one.
+        trained: What is trained, flags WEIGHTS and BIAS.
+        owner: Place of the layer it comes from among the model's.
+    """
+
+    kind: str
+    units: int
+    activation: Form = ("linear", ())
+    numbers: tuple[float, ...] = ()
+    use_bias: bool = True
+    trained: int = WEIGHTS | BIAS
+    owner: int = 0
+
+
+@dataclass(frozen=True)
 class Layout:
-    """Where the parameters and activations of a network lie; see kernels/plan.py for the fields of `tables`."""
+    """Where the parameters and activations of a network lie; see kernels/plan.py for the fields of `tables`.
+
+    Attributes:
+        trainable: Where the parameters end in theta and what else is kept begins.
+        size: Elements of theta.
+    """
 
     tables: dict[str, Any]
-    activations: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    trainable: int
     size: int
     dtype: np.dtype
 
@@ -59,15 +104,29 @@ class Layout:
         return int(self.tables["units"][0])
 
     @property
+    def last_activation(self) -> str:
+        """Name of the kernel of the activation at the end."""
+        return self.stages[-1].activation[0]
+
+    @property
     def weights(self) -> int:
         """Multiplications of one sample's way forward."""
         units = self.tables["units"]
-        return int((units[:-1] * units[1:]).sum())
+        return sum(
+            int(units[i] * units[i + 1] if stage.kind == DENSE else 4 * units[i])
+            for i, stage in enumerate(self.stages)
+        )  # fmt: skip
+
+    @property
+    def only_dense(self) -> bool:
+        """Whether there is no operation."""
+        return all(stage.kind == DENSE for stage in self.stages)
 
     @property
     def in_parts(self) -> bool:
         """Whether training sums the first layer in parts of the inputs."""
-        return int(self.tables["turn"]) == 1 and int(self.tables["units"][1]) <= NARROW
+        first = self.stages[0]
+        return int(self.tables["turn"]) == 1 and first.kind == DENSE and first.units <= NARROW
 
     @property
     def most_threads(self) -> int:
@@ -77,96 +136,247 @@ class Layout:
     def step_operations(self, batch: int, inputs: float) -> float:
         """Floating-point operations of a training step; `inputs` is how many numbers of a sample are multiplied."""
         units = self.tables["units"]
+        if self.stages[0].kind != DENSE:
+            return batch * 6.0 * self.weights
         first = max(inputs, 1.0) * float(units[1])  # rows of zeros still cost a little
         return batch * (4 * first + 6 * (self.weights - float(units[0] * units[1])))
 
-    @property
-    def layers(self) -> np.ndarray:
+    def one_row(self, plan: Plan) -> np.ndarray:
         """The tables that predict_one needs, in one (see kernels/single.py)."""
         t = self.tables
-        columns = t["units"][:-1], t["units"][1:], t["row"][1:], t["weights"], t["bias"], t["activation"]
+        columns = (t["units"][:-1], t["units"][1:], t["row"][1:], t["weights"], t["bias"], plan.activation,
+                   plan.activation_numbers)  # fmt: skip
         return np.stack(columns, axis=1)
 
-    def views(self, theta: np.ndarray, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """The layer's weights (k, m) and bias (m,) in theta, without the padding."""
-        k, m = self.tables["units"][layer : layer + 2]
-        row = self.tables["row"][layer + 1]
-        first, bias = self.tables["weights"][layer], self.tables["bias"][layer]
-        return theta[first : first + k * row].reshape(k, row)[:, :m], theta[bias : bias + m]
+    def views(self, theta: np.ndarray, i: int) -> list[np.ndarray]:
+        """Arrays of stage i in theta, without the padding.
+
+        Weights (k, m) and bias (m,) of a dense layer; of an operation its parameters, then its state, each (m,).
+        """
+        stage, row = self.stages[i], int(self.tables["row"][i + 1])
+        k, m = (int(u) for u in self.tables["units"][i : i + 2])
+        first = int(self.tables["weights"][i])
+        if stage.kind == DENSE:
+            bias = int(self.tables["bias"][i])
+            return [theta[first : first + k * row].reshape(k, row)[:, :m], theta[bias : bias + m]]
+        _, parameters, state = operations.OPERATIONS[stage.kind]
+        kept = int(self.tables["state"][i])
+        starts = [*(first + r * row for r in range(parameters)), *(kept + r * row for r in range(state))]
+        return [theta[start : start + m] for start in starts]
 
 
-def layout(inputs: int, layers: Sequence[Dense], dtype: np.dtype) -> Layout:
-    """Tables of a network of dense layers over so many inputs."""
-    units = [inputs, *(layer.units for layer in layers)]
+def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
+    """Tables of a network of these stages over so many inputs."""
+    units = [inputs, *(stage.units for stage in stages)]
     row = [padded(u, dtype) for u in units]
-    weights, bias, at = [], [], 0
-    for k, width in zip(units, row[1:]):
+    weights, bias, state, work, at, worked = [], [], [], [], 0, 0
+    for stage, k, width in zip(stages, units, row[1:]):
         weights.append(at)
-        bias.append(at + k * width)
-        at += (k + 1) * width
-    names = tuple(layer.activation for layer in layers)
+        if stage.kind == DENSE:
+            bias.append(at + k * width)
+            at += (k + 1) * width
+        else:
+            bias.append(-1)
+            at += operations.OPERATIONS[stage.kind][1] * width
+    trainable = at
+    if not all(stage.kind == DENSE for stage in stages):
+        bias = [trainable if place < 0 else place for place in bias]  # the zeros
+        at += max(row)
+    for stage, width in zip(stages, row[1:]):
+        state.append(at)
+        work.append(worked)
+        if stage.kind != DENSE:
+            at += operations.OPERATIONS[stage.kind][2] * width
+            worked += 2 * width
+    trained = [
+        stage.trained & ~(0 if stage.use_bias else BIAS)
+        if stage.kind == DENSE
+        else stage.trained & (WEIGHTS if operations.OPERATIONS[stage.kind][1] else 0)
+        for stage in stages
+    ]
     tables = {
         "units": units,
         "row": row,
         "offset": np.cumsum([0, *row[:-1]]),
+        "kind": [_kind(stage) for stage in stages],
         "weights": weights,
         "bias": bias,
-        "trained": [layer.use_bias for layer in layers],
-        "activation": [activations.NAMES.index(name) for name in names],
+        "state": state,
+        "work": work,
+        "trained": trained,
     }
     arrays: dict[str, Any] = {k: np.array(v, np.int64) for k, v in tables.items()}
-    return Layout(arrays | {"turn": _turn(units, names)}, names, at, dtype)
+    lowest = next((i for i, flags in enumerate(trained) if flags), len(stages))
+    return Layout(arrays | {"turn": _turn(units, stages), "lowest": lowest}, tuple(stages), trainable, at, dtype)
 
 
-def _turn(units: Sequence[int], names: Sequence[str]) -> int:
-    """The first activations kept in lanes: those of the narrow layers at the end, of the last, and of any softmax."""
-    turn = len(names)
-    while turn > 1 and units[turn] <= NARROW and units[turn - 1] <= NARROW:
+def _kind(stage: Stage) -> int:
+    """Flags of kernels.plan.Plan.kind."""
+    if stage.kind == DENSE:
+        return 0
+    return OPERATION | BY_UNITS * (stage.kind in operations.BY_UNITS) | PENALTY * (stage.kind in operations.PENALTIES)
+
+
+def _turn(units: Sequence[int], stages: Sequence[Stage]) -> int:
+    """The first activations kept in lanes: those of the narrow dense layers at the end, and of the last stage."""
+    turn = len(stages)
+    while turn > 1 and stages[turn - 1].kind == DENSE and units[turn] <= NARROW and units[turn - 1] <= NARROW:
         turn -= 1
-    return min([turn, *(i for i, name in enumerate(names, 1) if name == "softmax")])
+    return turn
 
 
-def plan(layout: Layout, loss: str, metric_names: Sequence[str], optimizer: str) -> Plan:
-    """The kernels' tables for a compiled model."""
+@dataclass
+class _Numbers:
+    """Numbers of all functions, in turn."""
+
+    values: list[float] = field(default_factory=list)
+
+    def add(self, own: Sequence[float]) -> int:
+        """Place where these begin."""
+        self.values += [float(value) for value in own]
+        return len(self.values) - len(own)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a loss or a metric is to the kernels.
+
+    Attributes:
+        kernel: Name in kernels.losses.KERNELS, kernels.metrics.MEANS or COUNTERS; or a kernel of a user's own.
+        numbers: Its numbers.
+        weighted: Whether the samples' weights count in it.
+        counts: How many counts it makes; 0 of a mean.
+    """
+
+    kernel: Any
+    numbers: tuple[float, ...] = ()
+    weighted: bool = False
+    counts: int = 0
+
+    def address(self, dtype: str) -> int:
+        """Address of its kernel."""
+        known = metrics.COUNTERS if self.counts else metrics.MEANS
+        kernel = known[self.kernel] if isinstance(self.kernel, str) else self.kernel
+        return address(kernel, metrics.COUNT if self.counts else losses.SCORE, dtype)
+
+
+def plan(
+    layout: Layout,
+    loss: Scoring | None = None,
+    scorings: Sequence[Scoring] = (),
+    optimizer: str | None = None,
+    *,
+    adjust: Adjust | None = None,
+    every: int = 1,
+) -> Plan:
+    """The kernels' tables of a network; with an optimizer's name, for training."""
+    dtype, numbers = layout.dtype.name, _Numbers()
+    turn = layout.tables["turn"]
+    operation, operation_numbers, forward, forward_numbers, slope = [], [], [], [], []
+    for i, stage in enumerate(layout.stages):
+        kernels = activations.FORMS[stage.activation[0]]
+        # A linear activation has nothing to do behind an operation, but to go into lanes.
+        idle = stage.activation[0] == "linear" and stage.kind != DENSE and i + 1 < turn
+        forward.append(0 if idle else address(kernels[0], activations.FORWARD, dtype))
+        forward_numbers.append(numbers.add(stage.activation[1]))
+        backward = optimizer is not None and kernels[1] is not None
+        slope.append(address(kernels[1], activations.BACKWARD, dtype) if backward else 0)
+        operation_numbers.append(numbers.add(stage.numbers))
+        operation.append(
+            0
+            if stage.kind == DENSE
+            else address(operations.OPERATIONS[stage.kind][0], operations.OPERATE, dtype)
+        )  # fmt: skip
+    means = [(s.address(dtype), numbers.add(s.numbers), s.weighted) for s in scorings if not s.counts]
+    counters, at = [], 2 + len(means)
+    for s in scorings:
+        if s.counts:
+            counters.append((s.address(dtype), numbers.add(s.numbers), s.weighted, at))
+            at += s.counts
+    tables = {
+        "operation": operation,
+        "operation_numbers": operation_numbers,
+        "activation": forward,
+        "activation_numbers": forward_numbers,
+        "slope": slope,
+        "means": np.array(means, np.int64).reshape(-1, 3),
+        "counters": np.array(counters, np.int64).reshape(-1, 4),
+        "variables": np.zeros(0) if adjust is None else adjust.variables(numbers),
+        "chunks": np.zeros(0) if adjust is None else adjust.chunks(),
+    }
+    arrays: dict[str, Any] = {name: np.array(values, np.int64) for name, values in tables.items()}
     return Plan(
         **layout.tables,
-        loss=losses.NAMES.index(loss),
-        joint=int((loss, layout.activations[-1]) in _JOINT),
-        metrics=np.array([metrics.NAMES.index(name) for name in metric_names], np.int64),
-        optimizer=optimizers.NAMES.index(optimizer),
+        **arrays,
+        loss=0 if loss is None else loss.address(dtype),
+        loss_numbers=0 if loss is None else numbers.add(loss.numbers),
+        joint=int(loss is not None and (loss.kernel, layout.last_activation) in _JOINT),
+        direct=int(optimizer == "sgd" and adjust is None and every == 1),
+        optimizer=0 if optimizer is None else address(optimizers.KERNELS[optimizer], optimizers.UPDATE, dtype),
+        adjust=0 if adjust is None else adjust.address(dtype),
+        every=every,
+        trainable=layout.trainable,
+        numbers=np.array(numbers.values, np.float64),
     )
 
 
-def slots(layout: Layout, optimizer: str) -> np.ndarray:
+def slots(layout: Layout, optimizer: str, start: float = 0.0) -> np.ndarray:
     """State of an optimizer at its start."""
-    return aligned_zeros(optimizers.SLOTS[optimizers.NAMES.index(optimizer)] * layout.size, layout.dtype)
+    made = aligned_zeros(optimizers.SLOTS[optimizer] * layout.size, layout.dtype)
+    made += layout.dtype.type(start)
+    return made
 
 
 def scratch(
-    layout: Layout, capacity: int, threads: int, metric_count: int = 0, optimizer: str | None = None
+    layout: Layout,
+    capacity: int,
+    threads: int,
+    means: int = 0,
+    *,
+    swept: bool = False,
+    train: bool = False,
+    weighted: bool = False,
+    partial: int = 0,
 ) -> Scratch:
-    """Buffers for batches of up to `capacity` rows; without an optimizer nothing is trained."""
+    """Buffers for batches of up to `capacity` rows.
+
+    Args:
+        layout: Of the network.
+        capacity: Most rows of a batch.
+        threads: Members of the team, at most.
+        means: Metrics that are means.
+        swept: Whether gradients are summed apart from the weights.
+        train: Whether it is trained.
+        weighted: Whether samples have weights.
+        partial: Sums that the optimizer's adjustments need.
+    """
     row, turn = layout.tables["row"], int(layout.tables["turn"])
     capacity = padded(capacity, layout.dtype)
     rows = int(row.sum()) * capacity
-    swept = optimizer is not None and optimizers.NAMES.index(optimizer) != optimizers.SGD
+    kept = train and any(stage.activation[0] in activations.KEEP_SLOPES for stage in layout.stages)
+    worked = sum(2 * int(width) for stage, width in zip(layout.stages, row[1:]) if stage.kind != DENSE)
     return Scratch(
         capacity=capacity,
         acts=aligned_zeros(rows, layout.dtype),
         delta=aligned_zeros(rows, layout.dtype),
+        slopes=aligned_zeros(rows if kept else 0, layout.dtype),
         gradient=aligned_zeros(layout.size if swept else 0, layout.dtype),
         turned=aligned_zeros(rows, layout.dtype),
         sums=aligned_zeros((_PARTS if layout.in_parts else 1) * int(row[turn]) * capacity, layout.dtype),
+        work=aligned_zeros(worked * capacity, layout.dtype),
         labels=aligned_zeros(capacity, layout.dtype),
         targets=aligned_zeros(int(row[-1]) * capacity, layout.dtype),
-        totals=_totals_of_lines(1 + metric_count, lines(capacity, layout.dtype)),
+        weights=aligned_zeros(capacity if weighted else 0, layout.dtype),
+        totals=_totals_of_lines(2 + means, lines(capacity, layout.dtype)),
+        partial=aligned_zeros(max(1, partial), np.float64),
         panels=aligned_zeros(panel_shape(threads, layout.dtype), layout.dtype),
         sync=aligned_zeros(SYNC_SIZE, np.int64),
     )
 
 
-def totals(count: int) -> np.ndarray:
-    """Zeros (count,), float64, for the sums of a call, in memory lines of their own: see _totals_of_lines."""
+def totals(plan: Plan, scorings: Sequence[Scoring] = ()) -> np.ndarray:
+    """Zeros for the sums of a call, float64, in memory lines of their own: see _totals_of_lines."""
+    count = 2 + len(plan.means) + sum(s.counts for s in scorings)
     return _totals_of_lines(count, 1)[0, :count]
 
 
@@ -186,9 +396,15 @@ def lines(count: int, dtype: np.dtype) -> int:
 
 
 def data(
-    layout: Layout, x: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, *, compress: bool = False,
+    layout: Layout,
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    targets: np.ndarray | None,
+    weights: np.ndarray | None = None,
+    *,
+    compress: bool = False,
     train: bool = False,
-) -> Data:  # fmt: skip
+) -> Data:
     """Samples (n, k) and their targets for the kernels.
 
     With `compress`, mostly zero rows are compressed. With `train` they are trained on, so that a narrow first layer's
@@ -197,7 +413,7 @@ def data(
     k = x.shape[1]
     parts = np.array([0, k // 2 // INPUT_BLOCK * INPUT_BLOCK, k] if train and layout.in_parts else [0, k])
     starts, column, value = _NO_STARTS, _NO_COLUMNS, x[:0].reshape(-1)
-    if compress:
+    if compress and layout.stages[0].kind == DENSE:
         columns = np.empty(k, np.int64)
         sparse_input.count_columns(x, columns)
         if columns.sum() < SPARSE_BELOW * x.size:
@@ -221,4 +437,5 @@ def data(
         parts=parts,
         labels=_NO_LABELS if labels is None else labels,
         targets=_NO_TARGETS[layout.dtype.name] if targets is None else targets,
+        weights=_NONE[layout.dtype.name] if weights is None else weights,
     )

@@ -1,4 +1,4 @@
-"""One dense layer, forward and backward, on some rows of a batch.
+"""One stage, forward and backward, on some rows of a batch: a dense layer, or an operation (see operations.py).
 
     forward    a = activation(x w + b)
     backward   delta of the layer below = delta wT, times the slope of its activation
@@ -14,9 +14,11 @@ lines of lanes) and by left and right (units of the layer, from the start of a l
 import numpy as np
 
 from ._jit import kernel, out_of_line, part
-from .activations import activate, activate_backward, activate_lanes, activate_lanes_backward
+from .by_address import call_at
 from .lanes import transpose
 from .matmul import product_backward, product_forward, product_gradient, product_lanes, product_lanes_backward
+from .operations import BACKWARD, FORWARD, GRADIENT
+from .plan import BIAS
 from .simd import LINE, element, fma, lanes, load, load_as, prefetch, prefetch_far, splat, store, sum_lanes
 from .sparse_input import sparse_forward, sparse_gradient
 from .team import NOT_FINITE
@@ -86,6 +88,38 @@ def add_rows(target, to, source, at, row, rows, count):
 
 
 @part
+def activate(plan, layer, a, theta, slopes, at, row, rows, units, left, in_lanes):
+    """Add the bias of a stage, of its units from left on, to `rows` rows of a and apply its activation, in place."""
+    if plan.activation[layer] != 0:
+        call_at(plan.activation[layer],
+                (plan.numbers, plan.activation_numbers[layer], a, slopes, at, row, rows, units, theta,
+                 plan.bias[layer] + left, in_lanes))  # fmt: skip
+
+
+@part
+def activate_backward(plan, layer, scratch, at, row, rows, units, in_lanes):
+    """Turn the gradient by a stage's activations into the one by z, in place in delta."""
+    if plan.slope[layer] != 0:
+        call_at(plan.slope[layer],
+                (plan.numbers, plan.activation_numbers[layer], scratch.acts, scratch.slopes, scratch.delta, at, row,
+                 rows, units, in_lanes))  # fmt: skip
+
+
+@part
+def operate(plan, layer, phase, theta, target, scratch, out, out_at, rows, first, last, left, right, training, key,
+            scale):  # fmt: skip
+    """One phase of an operation."""
+    capacity = scratch.capacity
+    # What leaves the stage before the lanes has its gradient in `turned`.
+    delta = scratch.turned if layer + 1 == plan.turn else scratch.delta
+    call_at(plan.operation[layer],
+            (phase, training, plan.numbers, plan.operation_numbers[layer], theta, plan.weights[layer],
+             plan.state[layer], target, scratch.acts, plan.offset[layer] * capacity, out, out_at, scratch.delta,
+             delta, plan.offset[layer + 1] * capacity, scratch.work, plan.work[layer] * capacity, plan.row[layer],
+             plan.units[layer], rows, first, last, left, right, key, scale))  # fmt: skip
+
+
+@part
 def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, left, right):
     """Activations of a layer below plan.turn."""
     acts, capacity = scratch.acts, scratch.capacity
@@ -99,7 +133,13 @@ def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, 
     else:
         product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row,
                         last - first, plan.units[layer], right - left, panel)  # fmt: skip
-    activate(plan.activation[layer], acts, out, row, last - first, right - left, theta, plan.bias[layer] + left)
+    activate(plan, layer, acts, theta, scratch.slopes, out, row, last - first, right - left, left, False)
+
+
+@part
+def operation_forward(plan, layer, theta, scratch, out, out_at, rows, first, last, left, right, training, key):
+    """What an operation below plan.turn, or before it, puts out: as rows into `out`."""
+    operate(plan, layer, FORWARD, theta, theta, scratch, out, out_at, rows, first, last, left, right, training, key, 0.0)
 
 
 @part
@@ -134,8 +174,7 @@ def turn_forward(plan, theta, scratch, places, first, last):
     sums, size = scratch.sums, capacity * row
     add_rows(sums, first * row, sums, size + first * row, size, places - 1, samples * row)
     transpose(sums, first * row, row, samples, row, scratch.acts, at, capacity)
-    activate_lanes(plan.activation[layer], scratch.acts, at, capacity, plan.units[plan.turn], samples,
-                   theta, plan.bias[layer])  # fmt: skip
+    activate(plan, layer, scratch.acts, theta, scratch.slopes, at, capacity, plan.units[plan.turn], samples, 0, True)
 
 
 @part
@@ -145,8 +184,7 @@ def lanes_forward(plan, layer, theta, scratch, panel, first, last):
     out, below = (plan.offset[layer + 1] * capacity + first, plan.offset[layer] * capacity + first)
     product_lanes(acts, out, capacity, acts, below, capacity, theta, plan.weights[layer], plan.row[layer + 1],
                   last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
-    activate_lanes(plan.activation[layer], acts, out, capacity, plan.units[layer + 1], last - first,
-                   theta, plan.bias[layer])  # fmt: skip
+    activate(plan, layer, acts, theta, scratch.slopes, out, capacity, plan.units[layer + 1], last - first, 0, True)
 
 
 @part
@@ -157,8 +195,7 @@ def lanes_backward(plan, layer, theta, scratch, panel, first, last):
     product_lanes_backward(scratch.delta, here, capacity, scratch.delta, above, capacity, theta, plan.weights[layer],
                            plan.row[layer + 1], last - first, plan.units[layer], plan.units[layer + 1],
                            panel)  # fmt: skip
-    activate_lanes_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, capacity,
-                            plan.units[layer], last - first)  # fmt: skip
+    activate_backward(plan, layer - 1, scratch, here, capacity, plan.units[layer], last - first, True)
 
 
 @part
@@ -179,8 +216,24 @@ def rows_backward(plan, layer, theta, scratch, panel, first, last, left, right):
     product_backward(scratch.delta, here, below, delta, plan.offset[layer + 1] * capacity + first * row, row,
                      theta, plan.weights[layer] + left * row, row,
                      last - first, right - left, plan.units[layer + 1], panel)  # fmt: skip
-    activate_backward(plan.activation[layer - 1], scratch.acts, scratch.delta, here, below,
-                      last - first, right - left)  # fmt: skip
+    activate_backward(plan, layer - 1, scratch, here, below, last - first, right - left, False)
+
+
+@part
+def operation_backward(plan, layer, theta, scratch, rows, first, last, left, right, key, scale):
+    """Delta of the stage below an operation, as rows."""
+    operate(plan, layer, BACKWARD, theta, theta, scratch, scratch.acts, ZERO, rows, first, last, left, right, True, key,
+            scale)  # fmt: skip
+    row = plan.row[layer]
+    here = plan.offset[layer] * scratch.capacity + first * row + left
+    activate_backward(plan, layer - 1, scratch, here, row, last - first, right - left, False)
+
+
+@part
+def operation_gradient(plan, layer, theta, scratch, target, rows, left, right, key, scale):
+    """Add the gradient by an operation's parameters of some units to target, for the whole batch."""
+    operate(plan, layer, GRADIENT, theta, target, scratch, scratch.acts, ZERO, rows, ZERO, rows, left, right, True, key,
+            scale)  # fmt: skip
 
 
 @part
@@ -212,7 +265,7 @@ def dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left,
 def bias_gradient(plan, layer, scratch, target, rows, left, right):
     """Add the gradient by the layer's bias to target, for the whole batch."""
     delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
-    if plan.trained[layer]:
+    if plan.trained[layer] & BIAS:
         row = plan.row[layer + 1]
         add_rows(target, plan.bias[layer] + left, delta, plan.offset[layer + 1] * scratch.capacity + left, row, rows,
                  right - left)  # fmt: skip

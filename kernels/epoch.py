@@ -6,21 +6,28 @@ floating-point state is put back after it.
 """
 
 from ._jit import kernel
-from .network import hidden_gradient, in_parts, input_gradient, team_backward, team_forward, through_lanes, whole_lines
-from .optimizers import LEARNING_RATE, SGD, update
+from .by_address import call_at
+from .network import gradients, in_parts, team_backward, team_forward, through_lanes, whole_lines
+from .optimizers import ITERATIONS
+from .plan import PENALTY
+from .score import count
 from .simd import lanes
 from .team import barrier, flush_denormals, restore_denormals, share
 
 
 @kernel
-def run(plan, theta, slots, hyper, data, order, batch_size, first, last, scratch, totals, out, training, rank, size):
+def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, scratch, totals, out, training, rank,
+        size):  # fmt: skip
     """Take the batches from first to last through the network.
 
     plan, data, scratch   see plan.py; scratch has room for batch_size rows
     theta        parameters, updated in training
-    slots        optimizer state, updated in training; hyper its numbers (see optimizers.py)
+    slots        optimizer state, updated in training; hyper its numbers (see optimizers.py), of which ITERATIONS is the
+                 number of steps before the first batch of `order`
+    rates        learning rate of each batch of `order`
     order        (n,) int64: which samples; batch i is order[i * batch_size :][:batch_size]
-    totals       (1 + metrics,) float64: sums of the losses and of each metric, added to; or (0,), nothing is scored
+    totals       (2 + means + counts,) float64: sums of the losses, of each metric that is a mean and of the samples'
+                 weights, then the counts of the other metrics, added to; or (0,), nothing is scored
     out          (n, units of the last layer): output of each sample, written; or (0, ...) where it is not wanted
     training     whether to train
     rank, size   this member of the team, and how many they are
@@ -28,9 +35,7 @@ def run(plan, theta, slots, hyper, data, order, batch_size, first, last, scratch
     before = flush_denormals()
     panel, line = scratch.panels[rank], lanes(theta)
     layers = plan.activation.size
-    # Plain SGD's step is linear in the gradient: scaled once, in the loss, it is added to the weights as it is summed.
-    direct = plan.optimizer == SGD
-    rate = -hyper[LEARNING_RATE] if direct else 1.0
+    direct = plan.direct != 0
     target = theta if direct else scratch.gradient
     # Without a barrier at its end a member may begin the next step while another still adds gradients. With parts each
     # then reads and writes only its own weights and places of scratch.sums, until it meets the other at their barrier.
@@ -38,23 +43,36 @@ def run(plan, theta, slots, hyper, data, order, batch_size, first, last, scratch
     for batch in range(first, last):
         start = batch * batch_size
         rows = min(batch_size, order.size - start)
-        team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size)
-        through_lanes(plan, theta, data, order, start, rows, scratch, panel, theta.dtype.type(rate / rows),
-                      totals.size > 0, training, out, rank, size)  # fmt: skip
+        key = int(hyper[ITERATIONS]) + batch
+        # Plain SGD's step is linear in the gradient: scaled once, in the loss, it is added to the weights as it is
+        # summed. Where several steps make one of the optimizer's, their gradients are averaged.
+        scale = (-rates[batch] if direct else 1.0 / plan.every) / rows
+        team_forward(plan, theta, data, order, start, rows, scratch, panel, training, key, rank, size)
+        through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, totals.size > 0, training, out,
+                      rank, size)  # fmt: skip
         barrier(scratch.sync, size)
-        if rank == 0:
+        if rank == 0 and totals.size > 0:
             for i in range(whole_lines(rows, line) // line):
-                for m in range(totals.size):
+                for m in range(2 + plan.means.shape[0]):
                     totals[m] += scratch.totals[i, m]
+            count(plan, scratch, plan.offset[layers] * scratch.capacity, plan.units[layers], totals, rows)
+            for layer in range(layers):
+                if plan.kind[layer] & PENALTY:
+                    for i in range(rows):
+                        totals[0] += scratch.work[plan.work[layer] * scratch.capacity + i]
         if training:
-            team_backward(plan, theta, rows, scratch, panel, rank, size)
-            for layer in range(layers - 1, 0, -1):
-                hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
-            input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size)
+            team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size)
+            gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size)
             if not direct:
                 barrier(scratch.sync, size)
-                begin, end = share(theta.size, 64 * line, rank, size)
-                update(plan.optimizer, hyper, theta, slots, scratch.gradient, begin, end)
+                step = key + 1
+                if plan.adjust != 0:
+                    call_at(plan.adjust, (plan.variables, plan.chunks, plan.numbers, hyper, rates[batch], theta,
+                                          scratch.gradient, slots, scratch.partial, scratch.sync, totals, rows, step,
+                                          plan.every, plan.optimizer, rank, size))  # fmt: skip
+                else:
+                    begin, end = share(plan.trainable, 64 * line, rank, size)
+                    call_at(plan.optimizer, (hyper, rates[batch], step, theta, slots, scratch.gradient, begin, end))
         if not apart:
             barrier(scratch.sync, size)
     restore_denormals(before)

@@ -1,32 +1,38 @@
-"""Metrics of a line of samples, taken while their outputs are at hand; the mean over all samples is reported.
+"""Metrics, taken while the outputs of a batch are at hand.
 
-To add one: its section with a part on lanes, its name in NAMES, a line in `metric_lanes`; its twin goes into
-tests/reference.py. Outputs and targets are kept in lanes, as for the losses.
+Most are means over the samples: kernels of the same arguments as those of the losses (see losses.scoring), so every loss
+is a metric too. The others count: a kernel of the arguments COUNT adds what a batch holds to the metric's counts, from
+which Python makes the result at the end of the pass. The epoch calls both by address (see by_address.py).
+
+To add one: its section with a part on lanes and a line in _PARTS, or a kernel and a line in COUNTERS; its twin goes into
+tests/reference.py.
 """
 
-from ._jit import part
-from .simd import fma, load, maximum, splat, where_equal, where_less
+from . import losses
+from ._jit import kernel, out_of_line, part
+from .losses import scoring
+from .simd import element, load, maximum, splat, where_equal, where_less
 
-#: The metric of code i is NAMES[i].
-NAMES = ("binary_accuracy", "categorical_accuracy", "mean_squared_error", "mean_absolute_error")
-BINARY_ACCURACY, CATEGORICAL_ACCURACY, MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR = range(len(NAMES))
+#: Arguments of a kernel that counts:
+#: (numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows)
+COUNT = "fiaiiaaaifii"
 
 # ------------------------------------------------------------------ accuracy
 
 
 @part
-def binary_accuracy_lanes(a, at, row, targets, here, units):
-    """Share of the units whose target equals (a > 0.5)."""
-    one, zero, half = splat(a, 1), splat(a, 0), splat(a, 0.5)
+def binary_accuracy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
+    """Share of the units whose target equals (a > numbers[n])."""
+    one, zero, threshold = splat(a, 1), splat(a, 0), splat(a, numbers[n])
     right = zero
     for j in range(units):
-        above = where_less(half, load(a, at + j * row), one, zero)
+        above = where_less(threshold, load(a, at + j * row), one, zero)
         right = right + where_equal(load(targets, here + j * row), above, one, zero)
     return right / splat(a, units)
 
 
 @part
-def categorical_accuracy_lanes(a, at, row, label, units):
+def categorical_accuracy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
     """1 if the first maximum is at the label, else 0."""
     top, first = load(a, at), splat(a, 0)
     for j in range(1, units):
@@ -34,47 +40,167 @@ def categorical_accuracy_lanes(a, at, row, label, units):
         first = where_less(top, line, splat(a, j), first)
         top = maximum(top, line)
     # A row that begins with NaN has no larger one: it counts for unit 0, as NumPy's argmax does.
-    return where_equal(first, label, splat(a, 1), splat(a, 0))
-
-
-# ------------------------------------------------------------------ mean squared and absolute error
+    return where_equal(first, load(labels, here), splat(a, 1), splat(a, 0))
 
 
 @part
-def mean_squared_error_lanes(a, at, row, targets, here, units):
-    """1/m sum_j (a_j - y_j)^2."""
-    total = splat(a, 0)
+def top_k_categorical_accuracy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
+    """1 if fewer than numbers[n] outputs are above that of the label, else 0."""
+    label, one, zero = load(labels, here), splat(a, 1), splat(a, 0)
+    own, above = zero, zero
     for j in range(units):
-        error = load(a, at + j * row) - load(targets, here + j * row)
-        total = fma(error, error, total)
-    return total / splat(a, units)
-
-
-@part
-def mean_absolute_error_lanes(a, at, row, targets, here, units):
-    """1/m sum_j |a_j - y_j|."""
-    total = splat(a, 0)
+        own = where_equal(label, splat(a, j), load(a, at + j * row), own)
     for j in range(units):
-        error = load(a, at + j * row) - load(targets, here + j * row)
-        total = total + maximum(error, -error)
-    return total / splat(a, units)
+        above = above + where_less(own, load(a, at + j * row), one, zero)
+    return where_less(above, splat(a, numbers[n]), one, zero)
 
 
-# ------------------------------------------------------------------ dispatch
+_PARTS = {
+    "binary_accuracy": binary_accuracy_lanes,
+    "categorical_accuracy": categorical_accuracy_lanes,
+    "top_k_categorical_accuracy": top_k_categorical_accuracy_lanes,
+}
+
+#: Kernel of each metric that is a mean.
+MEANS = {**{name: scoring(name, lines) for name, lines in _PARTS.items()}, **losses.KERNELS}
+
+# ------------------------------------------------------------------ counts at thresholds
 
 
 @part
-def metric_lanes(code, a, at, row, labels, targets, here, units):
-    """A metric of a line of samples.
+def in_top(a, at, row, units, j, k):
+    """Whether output j of a sample is among its k largest; the first of equal ones come first."""
+    own, above = element(a, at + j * row), 0
+    for i in range(units):
+        other = element(a, at + i * row)
+        above += own < other or (own == other and i < j)
+    return above < k
 
-    a        the last layer's output in lanes, unit j of these samples at `at + j * row`; read
-    labels   class indices of the batch, those of the line from `here` on; targets their values, unit j at
-             `here + j * row`: whichever the metric needs
+
+@kernel
+def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
+    """How many outputs, of positive and of negative targets, are above exactly t of the thresholds.
+
+    numbers   count of thresholds; unit that is looked at, or -1 for all; k, of whose largest outputs only, or 0; whether
+              the target is a class index; then the thresholds, ascending
+    counts    (thresholds + 1, 2), added to: weights of the positive and of the negative ones
     """
-    if code == CATEGORICAL_ACCURACY:
-        return categorical_accuracy_lanes(a, at, row, load(labels, here), units)
-    if code == BINARY_ACCURACY:
-        return binary_accuracy_lanes(a, at, row, targets, here, units)
-    if code == MEAN_ABSOLUTE_ERROR:
-        return mean_absolute_error_lanes(a, at, row, targets, here, units)
-    return mean_squared_error_lanes(a, at, row, targets, here, units)
+    out_of_line()
+    thresholds, only = int(numbers[numbers_at]), int(numbers[numbers_at + 1])
+    k, sparse, first = int(numbers[numbers_at + 2]), numbers[numbers_at + 3] != 0, numbers_at + 4
+    for i in range(rows):
+        weight = 1.0
+        if weights.size > 0:
+            weight = float(element(weights, i))
+        for j in range(units):
+            if 0 <= only != j:
+                continue
+            p, y = element(a, at + j * row + i), 0.0
+            if sparse:
+                y = 1.0 if element(labels, i) == j else 0.0
+            else:
+                y = float(element(targets, j * row + i))
+            low, high = 0, thresholds
+            while low < high:  # how many are below p
+                middle = (low + high) // 2
+                if a.dtype.type(numbers[first + middle]) < p:
+                    low = middle + 1
+                else:
+                    high = middle
+            if k > 0 and not in_top(a, at + i, row, units, j, k):
+                low = 0
+            counts[counts_at + 2 * low] += weight * y
+            counts[counts_at + 2 * low + 1] += weight * (1.0 - y)
+
+
+# ------------------------------------------------------------------ confusion matrix
+
+
+@kernel
+def confusion(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
+    """Weights of the samples of each true class (rows) that each class (columns) was predicted for, by the first maximum.
+
+    numbers   of a single unit, whose output above numbers[0] is class 1
+    counts    (classes, classes), added to
+    """
+    out_of_line()
+    classes = max(units, 2)
+    for i in range(rows):
+        if units == 1:
+            guess = 1 if element(a, at + i) > numbers[numbers_at] else 0
+            truth = int(element(targets, i) > 0.5)
+        else:
+            guess, truth = 0, int(element(labels, i))
+            for j in range(1, units):
+                if element(a, at + guess * row + i) < element(a, at + j * row + i):
+                    guess = j
+        weight = 1.0
+        if weights.size > 0:
+            weight = float(element(weights, i))
+        counts[counts_at + truth * classes + guess] += weight
+
+
+# ------------------------------------------------------------------ counts of classes
+
+
+@kernel
+def class_counts(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
+    """For each unit the weights of true positives, false positives and false negatives.
+
+    numbers   threshold above which an output is positive, or -1: only the first maximum of the sample is; whether the
+              target is a class index
+    counts    (units, 3), added to
+    """
+    out_of_line()
+    threshold = numbers[numbers_at]
+    for i in range(rows):
+        largest = 0
+        if threshold < 0:
+            for j in range(1, units):
+                if element(a, at + largest * row + i) < element(a, at + j * row + i):
+                    largest = j
+        weight = 1.0
+        if weights.size > 0:
+            weight = float(element(weights, i))
+        for j in range(units):
+            guess = 1.0 if (j == largest if threshold < 0 else element(a, at + j * row + i) > threshold) else 0.0
+            y, here = 0.0, counts_at + 3 * j
+            if numbers[numbers_at + 1] != 0:
+                y = 1.0 if element(labels, i) == j else 0.0
+            else:
+                y = float(element(targets, j * row + i))
+            counts[here] += weight * guess * y
+            counts[here + 1] += weight * guess * (1.0 - y)
+            counts[here + 2] += weight * (1.0 - guess) * y
+
+
+# ------------------------------------------------------------------ moments of targets and errors
+
+
+@kernel
+def moments(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
+    """For each unit sums of the weights, of the targets, of their squares, and of the squared errors.
+
+    counts    (units, 4), added to
+    """
+    out_of_line()
+    for i in range(rows):
+        weight = 1.0
+        if weights.size > 0:
+            weight = float(element(weights, i))
+        for j in range(units):
+            y, here = float(element(targets, j * row + i)), counts_at + 4 * j
+            error = float(element(a, at + j * row + i)) - y
+            counts[here] += weight
+            counts[here + 1] += weight * y
+            counts[here + 2] += weight * y * y
+            counts[here + 3] += weight * error * error
+
+
+#: Kernel of each metric that counts.
+COUNTERS = {
+    "above_thresholds": above_thresholds,
+    "confusion": confusion,
+    "class_counts": class_counts,
+    "moments": moments,
+}

@@ -1,4 +1,4 @@
-"""The whole network on a batch: short loops over the layers.
+"""The whole network on a batch: short loops over its stages.
 
 How a team shares a step (see also plan.py):
 
@@ -8,20 +8,25 @@ How a team shares a step (see also plan.py):
             sums are shared by samples.
     parts   A narrow first layer is shared by parts of its inputs, for the same reason.
     lanes   From plan.turn on every member takes its own lines of samples forward, through the loss and back.
+    Operations are shared by samples, and those that need whole batches by units.
 
 A barrier stands wherever one member reads what another wrote.
 """
 
 from ._jit import kernel, part
-from .activations import activate_lanes_backward
 from .dense import (
     ZERO,
+    activate,
+    activate_backward,
     bias_gradient,
     dense_gradient,
     fetch_inputs,
     gather,
     lanes_backward,
     lanes_forward,
+    operation_backward,
+    operation_forward,
+    operation_gradient,
     rows_backward,
     rows_forward,
     sparse_input_gradient,
@@ -30,6 +35,7 @@ from .dense import (
     turn_forward,
 )
 from .lanes import transpose
+from .plan import BY_UNITS, OPERATION, WEIGHTS
 from .score import gather_targets, score
 from .simd import lanes
 from .sparse_input import fetch_ahead
@@ -49,15 +55,17 @@ def whole_lines(rows, line):
 
 
 @kernel
-def by_units(units, line, size):
-    """Whether a team shares a layer of so many units by units."""
+def by_units(kind, units, line, size):
+    """Whether a team shares a stage of that kind and so many units by units."""
+    if kind & OPERATION:
+        return kind & BY_UNITS != 0
     return units >= size * line
 
 
 @kernel
-def own_part(units, line, rows, rank, size):
-    """(first, last, left, right) of a layer's activations that are this member's."""
-    if by_units(units, line, size):
+def own_part(kind, units, line, rows, rank, size):
+    """(first, last, left, right) of a stage's activations that are this member's."""
+    if by_units(kind, units, line, size):
         left, right = share(units, line, rank, size)
         return 0, rows, left, right
     first, last = share(rows, line, rank, size)
@@ -84,7 +92,7 @@ def own_inputs(turn, parts, compressed, units, line, rows, rank, size):
     if in_parts(turn, parts):
         from_part, to_part = own_parts(parts, rank, size)
         return 0, rows, from_part, to_part
-    if compressed and by_units(units, line, size):
+    if compressed and by_units(0, units, line, size):
         return 0, rows, 0, parts
     first, last = share(rows, line, rank, size)
     return first, last, 0, parts
@@ -104,7 +112,7 @@ def read(plan, theta, data, order, start, rows, scratch, rank, size):
 
 
 @part
-def team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, size):
+def team_forward(plan, theta, data, order, start, rows, scratch, panel, training, key, rank, size):
     """What lies below the lanes, for the whole batch, by the team; all is done when this returns."""
     turn, line, parts = plan.turn, lanes(theta), data.parts.size - 1
     read(plan, theta, data, order, start, rows, scratch, rank, size)
@@ -117,11 +125,19 @@ def team_forward(plan, theta, data, order, start, rows, scratch, panel, rank, si
         return
     below_by_units = False
     for layer in range(1, turn + 1):
-        first, last, left, right = own_part(plan.units[layer], line, rows, rank, size)
-        own_units = by_units(plan.units[layer], line, size)
+        kind = plan.kind[layer - 1]
+        first, last, left, right = own_part(kind, plan.units[layer], line, rows, rank, size)
+        own_units = by_units(kind, plan.units[layer], line, size)
         if (own_units and (layer > 1 or data.starts.size == 0)) or below_by_units:
             barrier(scratch.sync, size)
-        if layer < turn:
+        if kind & OPERATION:
+            out = scratch.acts if layer < turn else scratch.sums
+            at, row = plan.offset[layer] * scratch.capacity if layer < turn else 0, plan.row[layer]
+            operation_forward(plan, layer - 1, theta, scratch, out, at, rows, first, last, left, right, training, key)
+            if layer < turn:
+                activate(plan, layer - 1, out, theta, scratch.slopes, at + first * row + left, row, last - first,
+                         right - left, left, False)  # fmt: skip
+        elif layer < turn:
             rows_forward(plan, layer - 1, theta, data, order, start, scratch, panel, first, last, left, right)
         else:
             sums_forward(plan, theta, data, order, start, scratch, panel, ZERO, ZERO, parts, first, last, left, right)
@@ -150,14 +166,12 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
         transpose(scratch.acts, at + first, capacity, units, last - first,
                   out.reshape(out.size), (start + first) * units, units)  # fmt: skip
     if scored:
-        gather_targets(data.labels, data.targets, units, order, start, first, last, scratch.labels, scratch.targets,
-                       capacity, scratch.turned, at, row)  # fmt: skip
-        score(plan.loss, plan.joint, plan.metrics, scratch.acts, at, capacity, scratch.labels, scratch.targets, units,
-              scale, scratch.delta, scratch.totals, first, last)  # fmt: skip
+        gather_targets(data.labels, data.targets, data.weights, units, order, start, first, last, scratch.labels,
+                       scratch.targets, scratch.weights, capacity, scratch.turned, at, row)  # fmt: skip
+        score(plan, scratch, at, units, scale, first, last)
     if training:
         if not plan.joint:
-            activate_lanes_backward(plan.activation[layers - 1], scratch.acts, scratch.delta, at + first, capacity,
-                                    units, end - first)  # fmt: skip
+            activate_backward(plan, layers - 1, scratch, at + first, capacity, units, end - first, True)
         for layer in range(layers - 1, plan.turn - 1, -1):
             lanes_backward(plan, layer, theta, scratch, panel, first, end)
         for layer in range(plan.turn - 1, layers):
@@ -165,12 +179,30 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
 
 
 @part
-def team_backward(plan, theta, rows, scratch, panel, rank, size):
-    """Deltas of the layers below the lanes, for the whole batch."""
-    for layer in range(plan.turn - 1, 0, -1):
-        first, last, left, right = own_part(plan.units[layer], lanes(theta), rows, rank, size)
-        rows_backward(plan, layer, theta, scratch, panel, first, last, left, right)
+def team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size):
+    """Deltas of the stages below the lanes, for the whole batch."""
+    for layer in range(plan.turn - 1, plan.lowest, -1):
+        kind = plan.kind[layer]
+        first, last, left, right = own_part(kind, plan.units[layer], lanes(theta), rows, rank, size)
+        if kind & OPERATION:
+            operation_backward(plan, layer, theta, scratch, rows, first, last, left, right, key, scale)
+        else:
+            rows_backward(plan, layer, theta, scratch, panel, first, last, left, right)
         barrier(scratch.sync, size)
+
+
+@part
+def gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size):
+    """Add this member's share of all gradients to target."""
+    for layer in range(plan.activation.size - 1, -1, -1):
+        if plan.kind[layer] & OPERATION:
+            if plan.trained[layer] & WEIGHTS:
+                left, right = share(plan.units[layer], lanes(theta), rank, size)
+                operation_gradient(plan, layer, theta, scratch, target, rows, left, right, key, scale)
+        elif layer > 0:
+            hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
+        else:
+            input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size)
 
 
 @part
@@ -184,7 +216,9 @@ def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank,
     if not in_parts(plan.turn, parts):
         left, right = share(units, lanes(target), rank, size)
         from_part, to_part, bias = 0, parts, True
-    if data.starts.size > 0:
+    if plan.trained[0] & WEIGHTS == 0:
+        pass
+    elif data.starts.size > 0:
         sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right)
     else:
         top, bottom = data.parts[from_part], data.parts[to_part]
@@ -201,7 +235,7 @@ def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
     """Add this member's share of a further layer's gradient to target: units, or inputs of a narrow layer."""
     units, inputs = plan.units[layer + 1], plan.units[layer]
     top, bottom, left, right, bias = 0, inputs, 0, units, True
-    if by_units(units, lanes(target), size):
+    if by_units(0, units, lanes(target), size):
         left, right = share(units, lanes(target), rank, size)
     elif inputs <= INPUT_BLOCK:
         bias = rank == size - 1
@@ -209,7 +243,7 @@ def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
     else:
         top, bottom = share(inputs, INPUT_BLOCK, rank, size)
         bias = rank == 0
-    if top < bottom:
+    if top < bottom and plan.trained[layer] & WEIGHTS:
         dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left, right)
     if bias:
         bias_gradient(plan, layer, scratch, target, rows, left, right)

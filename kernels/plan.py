@@ -1,16 +1,20 @@
 """The memory contract: what a network looks like to the kernels.
 
-    theta    all parameters, flat; per layer its weights row by row (k rows), then its bias, one row
-    acts     per layer the activations of the batch; first room for the batch's inputs as floats
+A network is a row of stages: dense layers, and operations between them (see operations.py), each followed by an
+activation, which may be linear.
+
+    theta    all parameters, flat; per dense layer its weights row by row (k rows), then its bias, one row; per operation
+             its rows of parameters. Behind them a row of zeros, and what operations keep besides
+    acts     per stage the activations of the batch; first room for the batch's inputs as floats
     delta    the same layout: gradient of the loss by z
 
 Every row is padded to whole lines of 64 bytes, so that a row of up to 16 float32 is one line; the padding of the
-weights stays zero. Layer l reads the activations l and writes l + 1; 0 is the input.
+weights stays zero. Stage l reads the activations l and writes l + 1; 0 is the input.
 
 Activations and deltas lie in one of two forms. Below `turn` they are rows: one per sample, its units side by side. From
 `turn` on they are lanes: one row per unit, its samples side by side, so that softmax, losses and metrics need no sums
-across a vector and narrow layers fill theirs. Both take the same room. The narrow layers at a network's end, its last
-layer at least, are kept in lanes; `turned` then holds their deltas as rows, which the gradients need.
+across a vector and narrow layers fill theirs. Both take the same room. The narrow dense layers at a network's end, the
+last stage at least, are kept in lanes; `turned` then holds their deltas as rows, which the gradients need.
 """
 
 import math
@@ -21,36 +25,74 @@ import numpy as np
 from .matmul import PANEL_LINES
 from .simd import LINE
 
+#: Flags of Plan.kind.
+OPERATION, BY_UNITS, PENALTY = 1, 2, 4
+
+#: Flags of Plan.trained.
+WEIGHTS, BIAS = 1, 2
+
 
 class Plan(NamedTuple):
     """Integer tables of one network; the same types for every depth and width, so one compiled form serves all.
 
-    units        (layers + 1,) inputs, then units of each layer
-    row          (layers + 1,) the same as stored, padded: distance of two rows in acts, and in the weights
-    offset       (layers + 1,) acts, delta: activations l start at offset[l] * capacity
-    weights      (layers,) offset of each layer's weights in theta
-    bias         (layers,) offset of its bias
-    trained      (layers,) 0 where the bias stays zero
-    activation   (layers,) code, see activations.NAMES
-    turn         the first activations that are kept in lanes, 1 .. layers
-    loss         code, see losses.NAMES
+    Functions are given by their addresses (see by_address.py), and the place where their own numbers begin in `numbers`.
+
+    units        (stages + 1,) inputs, then units of each stage
+    row          (stages + 1,) the same as stored, padded: distance of two rows in acts, and in the weights
+    offset       (stages + 1,) acts, delta: activations l start at offset[l] * capacity
+    kind         (stages,) 0 of a dense layer; of an operation OPERATION, with BY_UNITS and PENALTY where that holds
+    operation    (stages,) an operation's kernel; its numbers begin at numbers[operation_numbers]
+    weights      (stages,) offset of each dense layer's weights in theta, or of an operation's parameters
+    bias         (stages,) offset of its bias, or of the row of zeros
+    state        (stages,) offset of what an operation keeps
+    work         (stages,) work: what it keeps from forward to backward starts at work * capacity
+    trained      (stages,) what of it is trained: WEIGHTS (the parameters of an operation), BIAS
+    activation   (stages,) forward kernel, see activations.py; its numbers begin at numbers[activation_numbers]
+    slope        (stages,) backward kernel, or 0 where the activation is linear
+    numbers      float64
+    lowest       the first stage with anything to train; deltas of activations up to it are not needed
+    turn         the first activations that are kept in lanes, 1 .. stages
+    loss         kernel, see losses.py; its numbers begin at numbers[loss_numbers]
     joint        1 where the loss gives the gradient by z of the last layer
-    metrics      (metrics,) codes, see metrics.NAMES
-    optimizer    code, see optimizers.NAMES
+    means        (means, 3) metrics that are means: kernel, its numbers, whether samples' weights count
+    counters     (counters, 4) metrics that count: kernel, its numbers, whether weights count, its place in totals
+    direct       1 where the optimizer is plain SGD and nothing else: its step is added while the gradient is summed
+    optimizer    kernel, see optimizers.py
+    adjust       kernel that makes the step where more than the optimizer's is to be done, or 0; see adjust.py
+    every        steps whose gradients are averaged for one of the optimizer's
+    trainable    how much of theta, from its start, the optimizer changes
+    variables, chunks   see adjust.py
     """
 
     units: np.ndarray
     row: np.ndarray
     offset: np.ndarray
+    kind: np.ndarray
+    operation: np.ndarray
+    operation_numbers: np.ndarray
     weights: np.ndarray
     bias: np.ndarray
+    state: np.ndarray
+    work: np.ndarray
     trained: np.ndarray
     activation: np.ndarray
+    activation_numbers: np.ndarray
+    slope: np.ndarray
+    numbers: np.ndarray
+    lowest: int
     turn: int
     loss: int
+    loss_numbers: int
     joint: int
-    metrics: np.ndarray
+    means: np.ndarray
+    counters: np.ndarray
+    direct: int
     optimizer: int
+    adjust: int
+    every: int
+    trainable: int
+    variables: np.ndarray
+    chunks: np.ndarray
 
 
 class Data(NamedTuple):
@@ -62,6 +104,7 @@ class Data(NamedTuple):
                            are made apart and then added, so that two threads can share them
     labels                 (n,) class indices, or (0,)
     targets                (n, m) values, or (0, m)
+    weights                (n,) weight of each sample, or (0,)
     """
 
     x: np.ndarray
@@ -71,6 +114,7 @@ class Data(NamedTuple):
     parts: np.ndarray
     labels: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray
 
 
 class Scratch(NamedTuple):
@@ -78,12 +122,16 @@ class Scratch(NamedTuple):
 
     capacity      rows, padded; places the layers in acts and delta, and is the distance of two rows of lanes
     acts, delta   see above
+    slopes        the same layout: slopes of the activations that keep them; (0,) where there are none
     turned        the same layout as rows: deltas of what is kept in lanes
     sums          for each part of the inputs, capacity rows of activations `turn`: their sums over it
+    work          what operations keep from forward to backward
     labels        (capacity,) class indices of the batch, in theta's dtype
     targets       capacity rows of the last layer: targets of the batch, in lanes
+    weights       (capacity,) weights of the samples, or (0,)
     gradient      theta's size, or (0,) where the step is added while the gradient is summed
-    totals        (lines of capacity, 1 + metrics) float64: losses and metrics of each line of the batch, summed
+    totals        (lines of capacity, 1 + means + 1) float64: losses, metrics, weights of each line of the batch, summed
+    partial       float64: sums of parts of the parameters, see adjust.py
     panels        (threads, PANEL_LINES lines): packed operand of each thread
     sync          see team.py
     """
@@ -91,12 +139,16 @@ class Scratch(NamedTuple):
     capacity: int
     acts: np.ndarray
     delta: np.ndarray
+    slopes: np.ndarray
     turned: np.ndarray
     sums: np.ndarray
+    work: np.ndarray
     labels: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray
     gradient: np.ndarray
     totals: np.ndarray
+    partial: np.ndarray
     panels: np.ndarray
     sync: np.ndarray
 

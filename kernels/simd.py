@@ -15,6 +15,8 @@ Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many 
     + - * / unary-    fma maximum minimum keep_first
     where_less where_at_most where_equal choose per lane by a comparison; none holds for NaN
     exp log tanh                         accurate to 2 ulp (float32 and float64), NaN kept
+    sqrt absolute                        exact
+    random_line                          uniform in [0, 1), a function of a key and an index alone
     sum_lanes max_lanes                  across a vector
     transpose_block                      a square of lines from one array into another, turned
 """
@@ -500,9 +502,17 @@ def _emit_log(builder, x):
     return builder.select(builder.fcmp_unordered("<", x, zero), _constant(x.type, math.nan), value)
 
 
+def _emit_sqrt(builder, x):
+    return call_llvm(builder, f"llvm.sqrt.{_suffix(x.type)}", x.type, [x])
+
+
+def _emit_absolute(builder, x):
+    return call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
+
+
 def _emit_tanh(builder, x):
     numerator, denominator = _TANH[_bits_type(x.type).element.width]
-    size = call_llvm(builder, f"llvm.fabs.{_suffix(x.type)}", x.type, [x])
+    size = _emit_absolute(builder, x)
     one, two = _constant(x.type, 1), _constant(x.type, 2)
     far = builder.fsub(one, builder.fdiv(two, builder.fadd(_emit_exp(builder, builder.fadd(size, size)), one)))
     z = builder.fmul(x, x)
@@ -515,9 +525,41 @@ def _emit_tanh(builder, x):
     return call_llvm(builder, f"llvm.copysign.{_suffix(x.type)}", x.type, [value, x])
 
 
+# ---------------------------------------------------------------------------------------------- random numbers
+
+# Steele, Lea & Flood (2014), OOPSLA: the constants of splitmix64.
+_GOLDEN, _MIX1, _MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def _emit_mix(builder, z):
+    for shift, factor in ((30, _MIX1), (27, _MIX2)):
+        z = builder.mul(builder.xor(z, builder.lshr(z, _constant(z.type, shift))), _constant(z.type, factor))
+    return builder.xor(z, builder.lshr(z, _constant(z.type, 31)))
+
+
+@intrinsic
+def _random_line(typingctx, like, key, index):
+    """Uniform numbers in [0, 1), lane i that of index + i: splitmix64, its start chosen by the key."""
+    vector = _vector_of(like)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(vector.dtype)
+        bits = ir.VectorType(ir.IntType(64), vector.lanes)
+        key, index = (context.cast(builder, v, t, types.int64) for v, t in zip(args[1:], sig.args[1:]))
+        counts = builder.add(splat_value(builder, index, bits), ir.Constant(bits, list(range(1, vector.lanes + 1))))
+        start = _emit_mix(builder, splat_value(builder, key, bits))
+        z = _emit_mix(builder, builder.add(start, builder.mul(counts, _constant(bits, _GOLDEN))))
+        kept = {32: 24, 64: 53}[vector.dtype.bitwidth]
+        numbers = builder.uitofp(builder.lshr(z, _constant(bits, 64 - kept)), ir.VectorType(element, vector.lanes))
+        return builder.fmul(numbers, _constant(numbers.type, 2.0**-kept))
+
+    return vector(like, key, index), codegen
+
+
 # ---------------------------------------------------------------------------------------------- names
 
 if JIT:
+    random_line = _random_line
     load, store, load_first, store_first, element = _load, _store, _load_first, _store_first, _element
     splat, lanes, load_as, transpose_block = _splat, _lanes, _load_as, _transpose_block
     prefetch, prefetch_far = _prefetching(3), _prefetching(2)
@@ -532,6 +574,8 @@ if JIT:
     exp = _elementwise(_emit_exp)
     log = _elementwise(_emit_log)
     tanh = _elementwise(_emit_tanh)
+    sqrt = _elementwise(_emit_sqrt)
+    absolute = _elementwise(_emit_absolute)
     sum_lanes = _reduction(lambda builder, a, b: builder.fadd(a, b))
     max_lanes = _reduction(_emit_maximum)
 else:
@@ -609,4 +653,19 @@ else:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(x.astype(np.float64)).astype(x.dtype)
 
-    tanh, sum_lanes, max_lanes = np.tanh, np.sum, np.max
+    def _mix(z):
+        for shift, factor in ((30, _MIX1), (27, _MIX2)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        return z ^ (z >> np.uint64(31))
+
+    def random_line(like, key, index):
+        start = _mix(np.full(lanes(like), key % 2**64, np.uint64))
+        z = _mix(start + (np.arange(1, lanes(like) + 1) + index).astype(np.uint64) * np.uint64(_GOLDEN))
+        kept = {4: 24, 8: 53}[like.dtype.itemsize]
+        return (z >> np.uint64(64 - kept)).astype(like.dtype) * like.dtype.type(2.0**-kept)
+
+    def sqrt(x):
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(x)
+
+    tanh, absolute, sum_lanes, max_lanes = np.tanh, np.abs, np.sum, np.max

@@ -1,37 +1,19 @@
 """One sample through the network: no batch, no team, nothing to prepare; the same bits as in a batch."""
 
 from ._jit import kernel, part
-from .activations import SOFTMAX, value
-from .simd import element, exp, fma, lanes, load, load_as, splat, splat_element, store, sum_lanes
+from .by_address import call_at
+from .simd import fma, lanes, load, load_as, splat, splat_element, store, sum_lanes
 from .team import flush_denormals, restore_denormals
 
 #: Columns of `layers` below.
-INPUTS, UNITS, ROW, WEIGHTS, BIAS, ACTIVATION = range(6)
+INPUTS, UNITS, ROW, WEIGHTS, BIAS, ACTIVATION, NUMBERS = range(7)
 
 
 @part
-def softmax_row(z, units):
-    """Softmax of the first `units` numbers of z, in place, added up in the order of the units as in lanes."""
-    line = lanes(z)
-    top = element(z, 0)
-    for j in range(1, units):
-        top = element(z, j) if top < element(z, j) else top
-    for j in range(0, units, line):
-        store(z, j, exp(load(z, j) - splat(z, top)))
-    total = z.dtype.type(0)
-    for j in range(units):
-        total += element(z, j)
-    scale = splat(z, z.dtype.type(1) / total)
-    for j in range(0, units, line):
-        store(z, j, load(z, j) * scale)
-
-
-@part
-def layer_of_one(layers, layer, theta, x, a):
+def layer_of_one(layers, numbers, layer, theta, x, a):
     """a = activation(x w + b) for one sample, whole lines."""
     line, zero = lanes(theta), splat(theta, 0)
     k, units, row, at = layers[layer, INPUTS], layers[layer, UNITS], layers[layer, ROW], layers[layer, WEIGHTS]
-    bias, code = layers[layer, BIAS], layers[layer, ACTIVATION]
     whole = (units + line - 1) // line * line
     j = 0
     while j + 4 * line <= whole:  # four sums at a time, none of which waits for another
@@ -53,10 +35,8 @@ def layer_of_one(layers, layer, theta, x, a):
             total = fma(splat_element(theta, x, p), load(theta, at + p * row + j), total)
         store(a, j, total)
         j += line
-    for j in range(0, whole, line):
-        store(a, j, value(code, load(a, j) + load(theta, bias + j)))
-    if code == SOFTMAX:
-        softmax_row(a, units)
+    call_at(layers[layer, ACTIVATION], (numbers, layers[layer, NUMBERS], a, a[:0], 0, whole, 1, units, theta,
+                                        layers[layer, BIAS], False))  # fmt: skip
 
 
 @part
@@ -72,10 +52,12 @@ def is_finite(theta, x):
 
 
 @kernel
-def predict_one(layers, theta, x, floats, out):
+def predict_one(layers, numbers, theta, x, floats, out):
     """Output of the network for one sample; returns whether the sample is free of NaN and infinity.
 
-    layers   (layers, 6) int64: inputs, units, padded row, offsets of weights and bias in theta, activation's code
+    layers   (layers, 7) int64: inputs, units, padded row, offsets of weights and bias in theta, the activation's forward
+             kernel (see activations.py) and where its numbers begin
+    numbers  float64
     theta    all parameters, see plan.py
     x        (k,) uint8 or theta's dtype, read
     floats   (2, widest row), written
@@ -85,9 +67,9 @@ def predict_one(layers, theta, x, floats, out):
         return False
     before = flush_denormals()
     last = layers.shape[0] - 1
-    layer_of_one(layers, 0, theta, x, floats[0])
+    layer_of_one(layers, numbers, 0, theta, x, floats[0])
     for layer in range(1, last + 1):
-        layer_of_one(layers, layer, theta, floats[(layer - 1) % 2], floats[layer % 2])
+        layer_of_one(layers, numbers, layer, theta, floats[(layer - 1) % 2], floats[layer % 2])
     for j in range(out.size):
         out[0, j] = floats[last % 2, j]
     restore_denormals(before)
