@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import schedules as schedules
 from .checks import known_name, resolve
 from .kernels import optimizers as _kernels
 
