@@ -11,7 +11,21 @@
 7850
 """
 
-from . import activations, callbacks, config, datasets, initializers, layers, losses, metrics, models, optimizers, utils
+from . import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
 from .layers import Dense, Flatten, Input, InputLayer
 from .models import Sequential
 from .optimizers import SGD
@@ -32,6 +46,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -40,6 +55,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "set_num_threads",
     "set_random_seed",
     "to_categorical",

@@ -6,7 +6,7 @@ Nothing is computed and nothing in a model changes before all of it has passed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,6 +37,22 @@ def resolve(kind: str, identifier: Any, base: type[Described], by_name: Callable
     raise TypeError(f"{kind} must be a name or {article} {base.__name__}, got {identifier!r}")
 
 
+def named_class(kind: str, name: str, classes: Mapping[str, type[Described]]) -> type[Described]:
+    """The class by its key in `classes` or by its own name, both in any case; ValueError with the nearest key."""
+    own = {cls.__name__.lower(): cls for cls in classes.values()}
+    return own.get(name.lower()) or classes[known_name(kind, name, classes)]
+
+
+def number(name: str, value: Any, least: float = -np.inf, most: float = np.inf) -> float:
+    """`value` as float; TypeError unless it is a real number, ValueError if not finite or outside [least, most]."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most or not np.isfinite(value):
+        limits = [f"at least {least:g}"] * bool(np.isfinite(least)) + [f"at most {most:g}"] * bool(np.isfinite(most))
+        raise ValueError(f"{name} must be finite{' and '.join(['', *limits])}, got {value}")
+    return float(value)
+
+
 def positive_int(name: str, value: Any, least: int = 1) -> int:
     """`value` as int; TypeError unless it is an integer, ValueError below `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
@@ -44,16 +60,6 @@ def positive_int(name: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
-
-
-def number(name: str, value: Any, least: float, most: float) -> float:
-    """`value` as float; TypeError unless it is a number, ValueError outside [least, most] or if it is not finite."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most or not np.isfinite(value):
-        limits = f"from {least:g} to {most:g}" if np.isfinite(most) else f"finite and at least {least:g}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
-    return float(value)
 
 
 def _array(name: str, values: Any) -> np.ndarray:

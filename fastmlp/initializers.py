@@ -1,4 +1,10 @@
-"""Initial values of weights, by Keras's rules; drawn from the generator that set_random_seed seeds."""
+"""Initial values of weights, by Keras's rules; drawn from the generator that set_random_seed seeds.
+
+>>> from fastmlp.initializers import Identity
+>>> Identity(gain=2.0)((2, 3))
+array([[2., 0., 0.],
+       [0., 2., 0.]])
+"""
 
 from __future__ import annotations
 
@@ -7,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .checks import known_name, resolve
+from .checks import known_name, named_class, number, resolve
+from .serialization import Configurable, deserialize
 
-# Standard deviation of a normal distribution cut off at two sigma, which VarianceScaling divides out.
+# Standard deviation of a normal distribution cut off at two sigma, which VarianceScaling divides out; as in Keras,
+# TruncatedNormal doesn't.
 _TRUNCATED = 0.87962566103423978
 
 
-class Initializer:
+class Initializer(Configurable, kind="initializer"):
     """Makes an array of initial values when called with a shape (inputs, units) or (units,)."""
 
     def __init__(self, seed: int | None = None):
@@ -78,6 +86,21 @@ class RandomNormal(Initializer):
         return self._generator().normal(self.mean, self.stddev, shape)
 
 
+class TruncatedNormal(Initializer):
+    """Normal with that mean and standard deviation, drawn again where it is further than two of them from the mean.
+
+    What remains has a standard deviation of 0.88 stddev.
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.mean, self.stddev = number("mean", mean), number("stddev", stddev, 0.0)
+
+    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Initial values, float64, of that shape."""
+        return self.mean + self.stddev * _truncated_normal(self._generator(), shape)
+
+
 class VarianceScaling(Initializer):
     """Values of variance scale / fan, so that signals keep their size from layer to layer.
 
@@ -111,10 +134,14 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = np.sqrt(3 * variance)
             return generator.uniform(-limit, limit, shape)
-        values = generator.standard_normal(shape)
-        while (outside := np.abs(values) > 2).any():
-            values[outside] = generator.standard_normal(int(outside.sum()))
-        return values * (np.sqrt(variance) / _TRUNCATED)
+        return _truncated_normal(generator, shape) * (np.sqrt(variance) / _TRUNCATED)
+
+
+def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    values = generator.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = generator.standard_normal(int(outside.sum()))
+    return values
 
 
 def _scaling(name: str, scale: float, mode: str, distribution: str, source: str) -> type[VarianceScaling]:
@@ -133,12 +160,61 @@ HeNormal = _scaling("HeNormal", 2.0, "fan_in", "truncated_normal", _HE)
 LecunUniform = _scaling("LecunUniform", 1.0, "fan_in", "uniform", _LECUN)
 LecunNormal = _scaling("LecunNormal", 1.0, "fan_in", "truncated_normal", _LECUN)
 
+
+class Orthogonal(Initializer):
+    """Rows or columns, whichever are fewer, at right angles to each other and of length gain.
+
+    Q of the QR decomposition of a normal matrix. The sign of R's diagonal goes into Q, which makes Q uniform among the
+    orthogonal matrices: Mezzadri (2007), Notices of the AMS 54(5). For deep linear nets: Saxe et al. (2014), ICLR.
+
+    Args:
+        gain: Factor of the matrix.
+        seed: None draws from the common generator; a number gives the same values at each call.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        super().__init__(seed)
+        self.gain = number("gain", gain)
+
+    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Initial values, float64, of that shape."""
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal makes matrices, but is asked for shape {shape}; it can't start a bias")
+        rows, columns = int(np.prod(shape[:-1])), shape[-1]
+        normal = self._generator().standard_normal((max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(normal)
+        q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
+        return (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """gain where row and column are equal, 0 elsewhere.
+
+    Args:
+        gain: Factor of the matrix.
+    """
+
+    def __init__(self, gain: float = 1.0):
+        super().__init__()
+        self.gain = number("gain", gain)
+
+    def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Initial values, float64, of that shape."""
+        if len(shape) != 2:
+            raise ValueError(f"Identity makes matrices, but is asked for shape {shape}; it can't start a bias")
+        return self.gain * np.eye(*shape)
+
+
+# Keras has them under both names.
+OrthogonalInitializer, IdentityInitializer = Orthogonal, Identity
+
 _NAMES: dict[str, type[Initializer]] = {
     "zeros": Zeros,
     "ones": Ones,
     "constant": Constant,
     "random_uniform": RandomUniform,
     "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
     "variance_scaling": VarianceScaling,
     "glorot_uniform": GlorotUniform,
     "glorot_normal": GlorotNormal,
@@ -146,14 +222,35 @@ _NAMES: dict[str, type[Initializer]] = {
     "he_normal": HeNormal,
     "lecun_uniform": LecunUniform,
     "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
+    "identity": Identity,
+}
+
+# Keras's other spellings.
+_ALIASES = {
+    "zero": Zeros,
+    "one": Ones,
+    "uniform": RandomUniform,
+    "normal": RandomNormal,
+    "orthogonalinitializer": Orthogonal,
+    "identityinitializer": Identity,
 }
 
 
 def get(identifier: Any) -> Initializer:
-    """Initializer from an object, a class or a name in Keras's spellings ("glorot_uniform", "GlorotUniform")."""
+    """Initializer from an object, a class, a name in Keras's spellings or a dictionary of `serialize`.
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If it is nothing of the kind.
+
+    >>> get("glorot_uniform"), get("GlorotUniform")
+    (GlorotUniform(seed=None), GlorotUniform(seed=None))
+    """
+    if isinstance(identifier, dict):
+        return deserialize(identifier, "initializer")
     return resolve("an initializer", identifier, Initializer, _by_name)
 
 
 def _by_name(name: str) -> Initializer:
-    classes = {cls.__name__.lower(): cls for cls in _NAMES.values()}
-    return (classes.get(name.lower()) or _NAMES[known_name("initializer", name, _NAMES)])()
+    return (_ALIASES.get(name.lower()) or named_class("initializer", name, _NAMES))()

@@ -17,9 +17,10 @@ from . import checks
 from .kernels import losses as _kernels
 from .kernels.plan import aligned_zeros
 from .plan import Scoring
+from .serialization import Configurable, deserialize
 
 
-class Loss:
+class Loss(Configurable, kind="loss"):
     """Base of the losses.
 
     Attributes:
@@ -390,6 +391,8 @@ def get(identifier: Any) -> Loss:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
+    if isinstance(identifier, dict):
+        return deserialize(identifier, "loss")
     if callable(identifier) and identifier in _BY_FUNCTION:
         return _CLASSES[_BY_FUNCTION[identifier]]()
     return checks.resolve("loss", identifier, Loss, _by_name)

@@ -15,9 +15,10 @@ import numpy as np
 from . import losses
 from .checks import known_name, number, positive_int, resolve
 from .plan import Scoring
+from .serialization import Configurable, deserialize
 
 
-class Metric:
+class Metric(Configurable, kind="metric"):
     """Base of the metrics.
 
     Attributes:
@@ -602,6 +603,8 @@ def get(identifier: Any) -> Metric:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
+    if isinstance(identifier, dict):
+        return deserialize(identifier, "metric")
     return resolve("a metric", identifier, Metric, _by_name)
 
 

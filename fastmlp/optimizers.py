@@ -19,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from . import schedules as schedules
 from .checks import known_name, number, positive_int, resolve
 from .kernels import optimizers as _kernels
+from .serialization import Configurable, deserialize, serialize
 
 
-class Optimizer:
+class Optimizer(Configurable, kind="optimizer"):
     """Base of the optimizers.
 
     Args:
-        learning_rate: Size of a step: a number, or a fastmlp.optimizers.schedules.LearningRateSchedule.
+        learning_rate: Size of a step: a number, or one of fastmlp.optimizers.schedules.
         name: Name of the object.
         options: See the top of this module.
 
@@ -94,6 +96,9 @@ class Optimizer:
                 f"{self.name} follows {self._learning_rate!r}, so its learning_rate can't be set; make the optimizer with "
                 "a number to set it later"
             )
+        if isinstance(value, dict):
+            self._learning_rate = schedules.get(value)
+            return
         self._learning_rate = number("learning_rate", value, 0.0, math.inf)
 
     def rates(self, count: int) -> np.ndarray:
@@ -167,15 +172,19 @@ class Optimizer:
         """Whether a variable of that name decays."""
         return not any(part in variable for part in self._without_decay)
 
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make an equal object; a schedule stands for its rates."""
+        config = super().get_config()
+        if self.is_scheduled:
+            config["learning_rate"] = serialize(self._learning_rate)
+        return config
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(learning_rate={self._learning_rate})"
 
 
 def _optional(name: str, value: Any) -> float | None:
     return None if value is None else number(name, value, 0.0, math.inf)
-
-
-from . import schedules  # noqa: E402 - as part of this module's names; it needs none of them
 
 
 class SGD(Optimizer):
@@ -455,6 +464,8 @@ def get(identifier: Any) -> Optimizer:
         ValueError: If the name is unknown.
         TypeError: If it is nothing of the kind.
     """
+    if isinstance(identifier, dict):
+        return deserialize(identifier, "optimizer")
     return resolve(
         "optimizer", identifier, Optimizer, lambda name: _CLASSES[known_name("optimizer", name, _CLASSES)]()
     )  # fmt: skip

@@ -1,7 +1,10 @@
-"""What the kernels' tests share: types and sizes, tiny kernels of their own, networks as Python hands them over."""
+"""What tests share: types and sizes, tiny kernels, networks as Python hands them over, Keras in float64."""
 
+import contextlib
 import hashlib
+import importlib
 import inspect
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +29,18 @@ def some(full, few):
 SIZES = some((1, 2, 3, 7, 16, 17, 33), (1, 2, 7, 16, 17, 33))
 
 compiled_only = pytest.mark.skipif(not JIT, reason="says something about machine code only")
+
+
+@contextlib.contextmanager
+def keras_in_float64():
+    """Keras on JAX in float64, so that formulas can be compared to the last digits; the test is skipped without it."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras", reason="pip install 'fastmlp[keras]'")
+    jax = pytest.importorskip("jax")
+    # It moved there from jax.experimental.
+    module = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+    with module.enable_x64(True):
+        yield keras
 
 
 def small_kernel(function):
