@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-import numpy as np
-
 from .base import Callback, Logs
 
 
@@ -79,6 +77,6 @@ class CSVLogger(Callback):
 
 def _cell(value: Any) -> Any:
     """A sequence as one quoted cell, everything else as it is."""
-    if isinstance(value, str) or np.ndim(value) == 0 or not isinstance(value, Iterable):
+    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
         return value
     return f'"[{", ".join(map(str, value))}]"'

@@ -30,7 +30,7 @@ class EarlyStopping(MonitorCallback):
         wait: Epochs without improvement.
 
     Raises:
-        ValueError: At the end of the second epoch, if mode is "auto" and the name doesn't tell.
+        ValueError: At an epoch's end, if mode is "auto" and the name doesn't tell.
 
     Warns:
         UserWarning: If there is no such value in the logs; training goes on.
@@ -94,7 +94,7 @@ class EarlyStopping(MonitorCallback):
     def on_train_end(self, logs: Logs = None) -> None:
         """Restore the best weights."""
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: stopped early, {self.monitor} has not improved for {self.wait} epochs")
+            print(f"Epoch {self.stopped_epoch + 1}: stopped, {self.monitor} has not improved for {self.wait} epochs")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose:
                 print(f"Weights of epoch {self.best_epoch + 1}, the best, are restored")

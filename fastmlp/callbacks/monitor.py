@@ -49,7 +49,9 @@ class MonitorCallback(Callback):
         UserWarning: If mode is none of the three; "auto" is used then.
     """
 
-    def __init__(self, monitor: str = "val_loss", mode: str = "auto", baseline: float | None = None, min_delta: float = 0):
+    def __init__(
+        self, monitor: str = "val_loss", mode: str = "auto", baseline: float | None = None, min_delta: float = 0
+    ):
         if mode not in ("auto", "min", "max"):
             warnings.warn(
                 f'{type(self).__name__} has mode={mode!r} but knows "auto", "min" and "max"; it uses "auto"',
@@ -86,8 +88,7 @@ class MonitorCallback(Callback):
             there = ", ".join(logs or {}) or "nothing"
             hint = " Pass validation_data or validation_split." if self.monitor.startswith("val_") else ""
             warnings.warn(
-                f"{type(self).__name__} finds no {self.monitor!r} in the logs, so {consequence}. "
-                f"There: {there}.{hint}",
+                f"{type(self).__name__} finds no {self.monitor!r} in the logs, so {consequence}. There: {there}.{hint}",
                 stacklevel=3,
             )
         return value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..progress import Progress
+from fastmlp.progress import Progress
+
 from .base import Callback, Logs
 
 
@@ -12,7 +13,7 @@ class ProgbarLogger(Callback):
     """Prints progress; fit and evaluate add one unless verbose is 0.
 
     It takes verbose, epochs and steps from params (see progress.Progress) and draws whenever the model reports, which
-    need not be after every batch. Validation within fit shows in the line of its epoch only, and predict prints nothing.
+    need not be after every batch. Validation within fit shows in its epoch's line only, and predict prints nothing.
 
     Raises:
         ValueError: If params hold another verbose than 0, 1, 2 or "auto".
