@@ -117,8 +117,8 @@ class ModelCheckpoint(MonitorCallback):
         better = self._is_improvement(current, self.best)
         if self.verbose:
             before = "nothing" if self.best is None else f"{self.best:.5f}"
-            now = f"{current:.5f}, better than {before}: saving to {path}" if better else f"no better than {before}"
-            say(f"Epoch {epoch + 1}: {self.monitor} is {now}")
+            verdict = f"better than {before}: saving to {path}" if better else f"no better than {before}"
+            say(f"Epoch {epoch + 1}: {self.monitor} is {current:.5f}, {verdict}")
         if better:
             self.best = current
         return better
