@@ -231,15 +231,37 @@ def test_callbacks_that_need_no_batches_let_an_epoch_run_at_once(tmp_path):
     assert ours.BackupAndRestore(tmp_path, save_freq=3).wants_train_batches
 
 
+@pytest.mark.parametrize("kind", [ours.TerminateOnNaN, ours.ProgbarLogger, ours.TensorBoard, ours.ModelCheckpoint])
+def test_users_hook_of_a_subclass_is_wanted(kind, tmp_path):
+    if kind is ours.TensorBoard:
+        pytest.importorskip("tensorboardX", reason="pip install 'fastmlp[tensorboard]'")
+    arguments = (tmp_path / "a.keras",) if kind is ours.ModelCheckpoint else ()
+    assert not kind(*arguments).wants_train_batches
+    child = type("Child", (kind,), {"on_train_batch_end": lambda self, batch, logs=None: None})
+    assert child(*arguments).wants_train_batches
+
+
+def test_callback_may_say_that_it_needs_no_batches():
+    class Content(ours.Callback):
+        wants_train_batches = False
+
+        def on_train_batch_end(self, batch, logs=None):
+            pass
+
+    assert not ours.CallbackList(Content()).wants_train_batches
+
+
 @pytest.mark.parametrize("wrong", [3, [ours.Callback(), "x"], ours.EarlyStopping])
 def test_list_refuses_what_is_no_callback(wrong):
     with pytest.raises(TypeError, match=r"must be objects of fastmlp.callbacks.Callback, got"):
         ours.CallbackList(wrong)
 
 
-def test_list_says_that_a_class_is_no_object():
+def test_list_says_what_to_do_with_a_class_or_kerass_own(keras):
     with pytest.raises(TypeError, match=r"add \(\)"):
         ours.CallbackList([ours.EarlyStopping])
+    with pytest.raises(TypeError, match="same under the same names"):
+        ours.CallbackList([keras.callbacks.EarlyStopping()])
 
 
 # ---------------------------------------------------------------------- History, LambdaCallback, bar

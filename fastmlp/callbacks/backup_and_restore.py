@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Callback, Logs
+from .base import Callback, Logs, seldom
 from .model_checkpoint import BatchCounter, check_save_freq
 
 
@@ -56,7 +56,7 @@ class BackupAndRestore(Callback):
     @property
     def wants_train_batches(self) -> bool:
         """Only if save_freq is a number of batches."""
-        return self.save_freq != "epoch"
+        return self.save_freq != "epoch" or super().wants_train_batches
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Restore what there is."""
@@ -78,6 +78,7 @@ class BackupAndRestore(Callback):
         """Remember where a backup within the epoch would start again."""
         self._epoch = epoch
 
+    @seldom
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Back up if it is time."""
         if self._counter.due(batch):

@@ -12,6 +12,7 @@ What fit does with them, in this order (evaluate and predict likewise, with test
         for each slice of batches, a single batch if callbacks.wants_train_batches:
             on_train_batch_begin(its first batch), train, on_train_batch_end(its last batch, means so far)
             if model.stop_training: leave the slices
+            if the loss is not finite: raise FloatingPointError     # TerminateOnNaN would have stopped the training
         if there are validation data: on_test_begin(), (batches), on_test_end(results without val_)
         on_epoch_end(epoch, means and val_ results)
         if model.stop_training: leave the epochs
@@ -22,10 +23,17 @@ What fit does with them, in this order (evaluate and predict likewise, with test
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 Logs = dict[str, Any] | None
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def seldom(hook: Hook) -> Hook:
+    """Mark a hook of batches that may be called only now and then; what overrides it is not marked."""
+    hook.seldom = True  # type: ignore[attr-defined]
+    return hook
 
 
 class Callback:
@@ -70,20 +78,20 @@ class Callback:
     @property
     def wants_train_batches(self) -> bool:
         """Whether on_train_batch_... must be called for every batch."""
-        return self._overrides("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+        return self._needs("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
     @property
     def wants_test_batches(self) -> bool:
         """Whether on_test_batch_... must be called for every batch."""
-        return self._overrides("on_test_batch_begin", "on_test_batch_end")
+        return self._needs("on_test_batch_begin", "on_test_batch_end")
 
     @property
     def wants_predict_batches(self) -> bool:
         """Whether on_predict_batch_... must be called for every batch."""
-        return self._overrides("on_predict_batch_begin", "on_predict_batch_end")
+        return self._needs("on_predict_batch_begin", "on_predict_batch_end")
 
-    def _overrides(self, *hooks: str) -> bool:
-        return any(getattr(getattr(self, hook), "__func__", None) is not getattr(Callback, hook) for hook in hooks)
+    def _needs(self, *hooks: str) -> bool:
+        return not all(getattr(getattr(self, hook), "seldom", False) for hook in hooks)
 
     def _close(self) -> None:
         """Close what must not stay open; called at the end of fit, after an exception too."""
@@ -104,17 +112,21 @@ class Callback:
         one adds, the ones behind it and History see.
         """
 
+    @seldom
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """A step of training starts, the epoch's first with number 0; logs is empty."""
         self.on_batch_begin(batch, logs=logs)
 
+    @seldom
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """A step of training is done; logs are the means of the epoch so far."""
         self.on_batch_end(batch, logs=logs)
 
+    @seldom
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Older name of on_train_batch_begin, which calls it."""
 
+    @seldom
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Older name of on_train_batch_end, which calls it."""
 
@@ -124,9 +136,11 @@ class Callback:
     def on_test_end(self, logs: Logs = None) -> None:
         """Evaluation is over; logs are its results, without val_."""
 
+    @seldom
     def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """A batch is going to be evaluated."""
 
+    @seldom
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         """A batch is evaluated; logs are the means so far."""
 
@@ -136,9 +150,11 @@ class Callback:
     def on_predict_end(self, logs: Logs = None) -> None:
         """Prediction is over."""
 
+    @seldom
     def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """A batch is going to be predicted."""
 
+    @seldom
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         """A batch is predicted; logs has its "outputs"."""
 
@@ -319,7 +335,11 @@ def _flat(callbacks: Any) -> Iterator[Callback]:
     elif isinstance(callbacks, Callback):
         yield callbacks
     elif callbacks is not None:
-        hint = "; make an object of it: add ()" if isinstance(callbacks, type) else ""
+        hint = ""
+        if isinstance(callbacks, type):
+            hint = "; make an object of it: add ()"
+        elif type(callbacks).__module__.startswith("keras."):
+            hint = "; it is Keras's own: fastmlp.callbacks has the same under the same names"
         raise TypeError(f"callbacks must be objects of fastmlp.callbacks.Callback, got {callbacks!r}{hint}")
 
 

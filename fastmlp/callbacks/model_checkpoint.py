@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .base import Logs
+from .base import Logs, seldom
 from .monitor import MonitorCallback, say
 
 # What Sequential.save and save_weights write; whether all are written here, they say themselves.
@@ -68,12 +68,13 @@ class ModelCheckpoint(MonitorCallback):
     @property
     def wants_train_batches(self) -> bool:
         """Only if save_freq is a number of batches."""
-        return self.save_freq != "epoch"
+        return self.save_freq != "epoch" or super().wants_train_batches
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Remember the epoch for the file's name."""
         self._epoch = epoch
 
+    @seldom
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Save if it is time."""
         if self._counter.due(batch):

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastmlp.progress import Progress
 
-from .base import Callback, Logs
+from .base import Callback, Logs, seldom
 
 
 class ProgbarLogger(Callback):
@@ -18,8 +18,6 @@ class ProgbarLogger(Callback):
     Raises:
         ValueError: If params hold another verbose than 0, 1, 2 or "auto".
     """
-
-    wants_train_batches = wants_test_batches = wants_predict_batches = False
 
     def __init__(self) -> None:
         self._progress = Progress(0, 1, 1)
@@ -39,6 +37,7 @@ class ProgbarLogger(Callback):
         """Print the epoch's number and start its bar."""
         self._progress.begin(epoch)
 
+    @seldom
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Draw."""
         self._progress.update(batch + 1, logs or {})
@@ -56,6 +55,7 @@ class ProgbarLogger(Callback):
         if not self._in_fit:
             self._progress.begin(0)
 
+    @seldom
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Draw."""
         if not self._in_fit:

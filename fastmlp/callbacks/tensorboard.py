@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Callback, Logs
+from .base import Callback, Logs, seldom
 
 # Two files of a folder that begin within the same second would have the same name without a number.
 _FILES = itertools.count()
@@ -78,7 +78,7 @@ class TensorBoard(Callback):
     @property
     def wants_train_batches(self) -> bool:
         """Only if update_freq is a number of batches."""
-        return self.update_freq != "epoch"
+        return self.update_freq != "epoch" or super().wants_train_batches
 
     def _write(self, folder: str, values: dict[str, float], step: int) -> None:
         writer = self._writer(folder)
@@ -102,10 +102,12 @@ class TensorBoard(Callback):
         """Start the clock."""
         self._before_epoch, self._epoch_start = self._batches, time.perf_counter()
 
+    @seldom
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Start the clock."""
         self._batch_start = time.perf_counter()
 
+    @seldom
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Write the means so far if it is time."""
         self._batches = self._before_epoch + batch + 1

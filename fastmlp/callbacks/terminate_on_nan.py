@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .base import Callback, Logs
+from .base import Callback, Logs, seldom
 
 
 class TerminateOnNaN(Callback):
@@ -22,11 +22,10 @@ class TerminateOnNaN(Callback):
         RuntimeError: In fit, with raise_error.
     """
 
-    wants_train_batches = False
-
     def __init__(self, raise_error: bool = False):
         self.raise_error = raise_error
 
+    @seldom
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Look at the loss."""
         loss = (logs or {}).get("loss")
