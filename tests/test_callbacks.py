@@ -57,13 +57,13 @@ class Model:
         self.saved.append(("weights", path, float(self.weight[0])))
 
     def training_state(self):
-        # A column is not contiguous, which a careless writer would store wrongly.
-        wide = np.arange(6, dtype=np.float32).reshape(3, 2) + np.float32(self.weight[0])
-        return {"weight": self.weight, "column": wide[:, 1], "iterations": np.array(self.optimizer.iterations)}
+        # Its elements lie in another order than a careless writer would store them in.
+        turned = np.arange(6, dtype=np.float32).reshape(3, 2).T + np.float32(self.weight[0])
+        return {"weight": self.weight, "turned": turned, "iterations": np.array(self.optimizer.iterations)}
 
     def restore_training_state(self, state):
         self.weight = state["weight"].copy()
-        self.column = state["column"]
+        self.turned = state["turned"]
         self.optimizer.iterations = int(state["iterations"])
 
 
@@ -626,6 +626,20 @@ def test_best_model_by_batches_is_found_before_the_first_epochs_end():
     assert [path for _, path, _ in model.saved] == ["1.safetensors"]
 
 
+@pytest.mark.parametrize("save_freq", [1, 2, 3, 5])
+def test_checkpoint_counts_batches_that_it_only_hears_of_at_times(keras, save_freq):
+    saved = []
+    for module in (ours, keras.callbacks):
+        callback, model = module.ModelCheckpoint("{epoch}-{batch}.keras", save_freq=save_freq), Model()
+        callback.set_model(model)
+        for epoch in range(3):
+            callback.on_epoch_begin(epoch)
+            for batch in (1, 2, 4, 6):
+                callback.on_train_batch_end(batch, {"loss": 1.0})
+        saved.append(model.saved)
+    assert saved[0] == saved[1]
+
+
 def test_checkpoint_says_what_it_did(capsys):
     drive(ours.ModelCheckpoint("{epoch}.keras", verbose=1), losses(1))
     drive(ours.ModelCheckpoint("{epoch}.keras", verbose=1, save_best_only=True), losses(1, 2))
@@ -714,8 +728,8 @@ def test_interrupted_training_goes_on_where_it_was(tmp_path):
     assert epoch == 3
     assert model.weight == before.weight == 6
     assert model.optimizer.iterations == 6
-    np.testing.assert_array_equal(model.column, [7, 9, 11])
-    assert model.column.dtype == np.float32
+    np.testing.assert_array_equal(model.turned, [[6, 8, 10], [7, 9, 11]])
+    assert model.turned.dtype == np.float32
 
 
 def test_backup_goes_on_with_kerass_epoch(keras, tmp_path):

@@ -351,7 +351,7 @@ def _plain(logs: Logs) -> dict[str, Any]:
             plain.update(_plain(value))
             continue
         plain[name] = value
-        if getattr(value, "ndim", 0) == 0:  # an array of one element is an array still
+        if getattr(value, "ndim", 0) == 0:  # old NumPy makes floats of arrays of one element
             with contextlib.suppress(TypeError, ValueError):
                 plain[name] = float(value)
     return plain

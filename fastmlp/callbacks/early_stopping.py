@@ -87,7 +87,7 @@ class EarlyStopping(MonitorCallback):
                 self.best_weights = self.model.get_weights()
             if self._is_improvement(current, self.baseline):
                 self.wait = 0
-        elif self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience:  # never in the first epoch, which is the best so far
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
