@@ -1,0 +1,82 @@
+"""CSVLogger: a line of a CSV file for every epoch."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from .base import Callback, Logs
+
+
+class CSVLogger(Callback):
+    """Writes the logs of every epoch to a CSV file, which can be read while training goes on.
+
+    Columns are the epoch's number, from 0, and the names of the first epoch's logs, sorted. If none of these begins
+    with val_, there is a val_ column for each as well, as validation may not come with every epoch. "NA" is no value.
+
+    Args:
+        filename: Path of the file; its folder must exist.
+        separator: Between two columns.
+        append: Whether to write behind what a file holds already; the header is written into an empty file only.
+
+    Raises:
+        OSError: At the start of fit, if the file can't be written.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+    >>> logger = CSVLogger(path)
+    >>> logger.on_train_begin()
+    >>> logger.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.75})
+    >>> logger.on_train_end()
+    >>> print(path.read_text().strip())
+    epoch,loss,val_loss
+    0,0.5,0.75
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
+        self.filename = os.fspath(filename)
+        self.sep = separator
+        self.append = append
+        self.keys: list[str] | None = None
+        self.csv_file: TextIO | None = None
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Open the file."""
+        self._close()
+        # No newline translation: csv ends lines itself, and Windows would add to it.
+        self.csv_file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self.keys = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Write a line."""
+        if self.csv_file is None:
+            raise RuntimeError("CSVLogger has no open file: call on_train_begin before on_epoch_end")
+        logs = logs or {}
+        if self.keys is None:
+            self.keys = sorted(logs)
+            if not any(key.startswith("val_") for key in self.keys):
+                self.keys += [f"val_{key}" for key in self.keys]
+            self._writer = csv.writer(self.csv_file, delimiter=self.sep)
+            if os.fstat(self.csv_file.fileno()).st_size == 0:
+                self._writer.writerow(["epoch", *self.keys])
+        self._writer.writerow([epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)])
+        self.csv_file.flush()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Close the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.csv_file is not None:
+            self.csv_file.close()
+            self.csv_file = self._writer = None
+
+
+def _cell(value: Any) -> Any:
+    """A sequence as one quoted cell, everything else as it is."""
+    if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return value
+    return f'"[{", ".join(map(str, value))}]"'
