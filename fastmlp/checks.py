@@ -6,7 +6,7 @@ Nothing is computed and nothing in a model changes before all of it has passed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -220,6 +220,41 @@ def weights(values: Any, count: int, dtype: np.dtype, name: str) -> np.ndarray:
         row = int(array.argmin())
         raise ValueError(f"{name} has {array[row]} in row {row}; weights must be at least zero")
     return array
+
+
+def class_weights(given: Any, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Weight of each sample by its class; classes that are not in the dictionary weigh 1."""
+    if not isinstance(given, dict):
+        raise TypeError(f"class_weight must be a dictionary {{class index: weight}}, got {given!r}")
+    made = np.ones(len(classes), dtype)
+    for label, weight in given.items():
+        made[classes == positive_int("a class in class_weight", label, 0)] = number(
+            f"the weight of class {label}", weight, 0.0
+        )  # fmt: skip
+    return made
+
+
+def frequency(name: str, value: Any) -> Callable[[int], bool]:
+    """Whether something is done behind an epoch, counted from 1: every so many, or those of a list."""
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        chosen = {positive_int(f"an epoch in {name}", epoch) for epoch in value}
+        return chosen.__contains__
+    every = positive_int(name, value)
+    return lambda epoch: epoch % every == 0
+
+
+def is_batches(x: Any, y: Any) -> bool:
+    """Whether x, without y, is an iterable of batches rather than an array."""
+    if y is not None or isinstance(x, (np.ndarray, list, tuple, str, bytes)) or hasattr(x, "__array__"):
+        return False
+    return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
+
+
+def batches(source: Any) -> Iterator[Any]:
+    """Iterator over the batches of an iterable, or of an object with __getitem__ and __len__ (Keras's PyDataset)."""
+    if hasattr(source, "__iter__") and not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
+        return iter(source)
+    return (source[i] for i in range(len(source)))
 
 
 def split(count: int, fraction: Any) -> int:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import activations, initializers
-from .checks import positive_int
+from . import activations, checks, constraints, initializers, random, regularizers
+from .activations import Form
+from .checks import number, positive_int
+from .plan import DENSE, Stage
+from .serialization import Configurable
 
 _counters: dict[str, int] = {}
 
@@ -24,32 +30,95 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return tuple(positive_int("a size in the input shape", size) for size in sizes)
 
 
-class Layer:
+@dataclass(frozen=True)
+class Variable:
+    """One array of parameters of a layer.
+
+    Attributes:
+        name: "kernel", "bias", "gamma" ...
+        view: The array, which changes with training.
+        regularizer: Penalty on it, or None.
+        constraint: What it is kept to after each step, or None.
+        trained: Whether it has a gradient.
+    """
+
+    name: str
+    view: np.ndarray
+    regularizer: regularizers.Regularizer | None = None
+    constraint: constraints.Constraint | None = None
+    trained: bool = True
+
+
+class Layer(Configurable, kind="layer"):
     """Base of the layers.
 
     Attributes:
         name: Name of the layer.
+        trainable: Whether fit changes its parameters; may be set before compile.
         input_shape: Shape of one sample that enters, once the model is built.
         output_shape: Shape of one sample that leaves.
     """
 
     kind = "layer"
 
-    def __init__(self, *, name: str | None = None, input_shape: Any = None):
+    def __init__(self, *, name: str | None = None, input_shape: Any = None, trainable: bool = True):
         self.name = name or automatic_name(self.kind)
+        self.trainable = bool(trainable)
         #: Shape that the layer asks for, if it is the first.
         self.declared_shape = None if input_shape is None else _shape(input_shape)
         self.input_shape: tuple[int, ...] | None = None
         self.output_shape: tuple[int, ...] | None = None
+        self._arrays: list[np.ndarray] = []
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make an equal layer, not its weights."""
+        now, self.input_shape = self.input_shape, self.declared_shape
+        try:
+            config = super().get_config()
+        finally:
+            self.input_shape = now
+        return config
 
     def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one sample behind this layer."""
         return shape
 
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels, for samples of so many numbers."""
+        return []
+
+    # ------------------------------------------------------------------ weights
+
+    def attach(self, arrays: list[np.ndarray]) -> None:
+        """Take these views of the model's parameters and fill them.
+
+        With the initializers the first time; a layer that had weights before, when a layer was added behind it, keeps
+        them.
+        """
+        if self._arrays:
+            for array, old in zip(arrays, self._arrays):
+                array[...] = old
+        self._arrays, fresh = arrays, not self._arrays
+        if fresh:
+            self.initialize()
+
+    def initialize(self) -> None:
+        """Fill the parameters with their initial values."""
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The layer's arrays, in Keras's order; empty before the model is built."""
+        return []
+
     @property
     def weights(self) -> list[np.ndarray]:
-        """The layer's parameters, as views that change with training."""
-        return []
+        """The layer's arrays, as views that change with training."""
+        return [variable.view for variable in self.variables]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """Those that training changes by their gradients."""
+        return [variable for variable in self.variables if variable.trained and self.trainable]
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the layer's parameters."""
@@ -62,6 +131,13 @@ class Layer:
     def count_params(self) -> int:
         """Number of parameters."""
         return sum(w.size for w in self.weights)
+
+    def _need_flat(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 1:
+            raise ValueError(
+                f"layer {self.name!r} ({type(self).__name__}) needs flat samples but gets shape {shape}; put Flatten() "
+                "before it"
+            )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
@@ -98,6 +174,7 @@ class InputLayer(Layer):
         if given is None:
             raise ValueError("InputLayer needs the shape of one sample, for instance InputLayer(shape=(28, 28))")
         super().__init__(name=name, input_shape=given)
+        self.shape = self.declared_shape
 
 
 def Input(shape: Any, *, name: str | None = None) -> InputLayer:
@@ -125,9 +202,15 @@ class Dense(Layer):
         kernel_initializer: Start of w, shape (inputs, units). "glorot_uniform" keeps the variance of signals and
             gradients from layer to layer.
         bias_initializer: Start of b, shape (units,).
+        kernel_regularizer: Penalty on w that is added to the loss.
+        bias_regularizer: Penalty on b.
+        activity_regularizer: Penalty on the output, mean over the batch; L1, L2 or L1L2.
+        kernel_constraint: What w is kept to after each step.
+        bias_constraint: What b is kept to.
         input_shape: Shape of a sample if this is the first layer.
         input_dim: The same for flat samples.
         name: Name of the layer.
+        trainable: Whether fit changes w and b.
 
     Raises:
         ValueError: If units is below 1, a name is unknown, or softmax is asked of one unit.
@@ -147,10 +230,16 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         input_shape: Any = None,
         input_dim: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ):
         units = positive_int("units", units)
         self.activation = activations.get(activation)
@@ -159,53 +248,577 @@ class Dense(Layer):
                 "softmax over one unit is always 1. For two classes use Dense(1, activation='sigmoid') with "
                 "loss='binary_crossentropy', or Dense(2, activation='softmax')"
             )
-        super().__init__(name=name, input_shape=input_dim if input_shape is None else input_shape)
+        self.input_dim = input_dim
+        super().__init__(name=name, input_shape=input_dim if input_shape is None else input_shape, trainable=trainable)
         self.units = units
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        self._kernel: np.ndarray | None = None
-        self._bias: np.ndarray | None = None
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(units,), from flat samples only."""
-        if len(shape) != 1:
-            raise ValueError(
-                f"layer {self.name!r} (Dense) needs flat samples but gets shape {shape}; put Flatten() before it"
-            )
+        self._need_flat(shape)
         return (self.units,)
 
-    def attach(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Take these views of the model's parameters, (inputs, units) and (units,), and fill them.
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        form, trained = activations.form(self.activation), 3 * self.trainable
+        made = [Stage(DENSE, self.units, form, use_bias=self.use_bias, trained=trained)]
+        if self.activity_regularizer is not None:
+            made.append(Stage("activity", self.units, numbers=_prices(self.activity_regularizer, self.name)))
+        return made
 
-        With the initializers the first time; a layer that had weights before, when a layer was added behind it, keeps
-        them.
-        """
-        if self._kernel is not None and self._bias is not None:
-            kernel[...], bias[...] = self._kernel, self._bias
-        else:
-            kernel[...] = self.kernel_initializer(kernel.shape)
-            if self.use_bias:
-                bias[...] = self.bias_initializer(bias.shape)
-        self._kernel, self._bias = kernel, bias
+    def initialize(self) -> None:
+        """Fill w and b with their initial values."""
+        kernel, bias = self._arrays
+        kernel[...] = self.kernel_initializer(kernel.shape)
+        if self.use_bias:
+            bias[...] = self.bias_initializer(bias.shape)
 
     @property
     def kernel(self) -> np.ndarray:
         """The weights w (inputs, units), a view."""
-        if self._kernel is None:
-            raise RuntimeError(f"layer {self.name!r} has no weights before the model is built")
-        return self._kernel
+        self._need_arrays()
+        return self._arrays[0]
 
     @property
     def bias(self) -> np.ndarray | None:
         """The bias b (units,), a view, or None without one."""
-        if self._kernel is None:
+        self._need_arrays()
+        return self._arrays[1] if self.use_bias else None
+
+    def _need_arrays(self) -> None:
+        if not self._arrays:
             raise RuntimeError(f"layer {self.name!r} has no weights before the model is built")
-        return self._bias if self.use_bias else None
 
     @property
-    def weights(self) -> list[np.ndarray]:
-        """The layer's parameters, as views that change with training."""
-        if self._kernel is None or self._bias is None:
+    def variables(self) -> list[Variable]:
+        """The kernel, and the bias if there is one."""
+        if not self._arrays:
             return []
-        return [self._kernel, self._bias] if self.use_bias else [self._kernel]
+        kernel, bias = self._arrays
+        made = [Variable("kernel", kernel, self.kernel_regularizer, self.kernel_constraint)]
+        if self.use_bias:
+            made.append(Variable("bias", bias, self.bias_regularizer, self.bias_constraint))
+        return made
+
+
+def _prices(regularizer: regularizers.Regularizer, name: str) -> tuple[float, float]:
+    """Prices l1 and l2 of an activity regularizer."""
+    if type(regularizer) not in (regularizers.L1, regularizers.L2, regularizers.L1L2):
+        raise ValueError(f"layer {name!r} has activity_regularizer {regularizer!r}; L1, L2 and L1L2 are possible there")
+    return regularizer.l1, regularizer.l2  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------ activations as layers
+
+
+class _ActivationLayer(Layer):
+    """Base of the activations that stand alone."""
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        raise NotImplementedError
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("identity", units, self.form())]
+
+
+class Activation(_ActivationLayer):
+    """An activation as a layer, for instance behind BatchNormalization.
+
+    Args:
+        activation: Name or function of fastmlp.activations.
+        options: input_shape, name.
+    """
+
+    kind = "activation"
+
+    def __init__(self, activation: Any, **options: Any):
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        return activations.form(self.activation)
+
+
+class ReLU(_ActivationLayer):
+    """x from threshold to max_value, max_value beyond, negative_slope (x - threshold) below.
+
+    Args:
+        max_value: None is no limit.
+        negative_slope: Slope below the threshold.
+        threshold: Where it begins.
+        options: input_shape, name.
+    """
+
+    kind = "re_lu"
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
+    ):
+        super().__init__(**options)
+        activations.relu_form(negative_slope, max_value, threshold)
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        return activations.relu_form(self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(_ActivationLayer):
+    """x, below zero negative_slope x. 0.3 is Keras's default for the layer, 0.2 that for the function."""
+
+    kind = "leaky_re_lu"
+
+    def __init__(self, negative_slope: float = 0.3, **options: Any):
+        super().__init__(**options)
+        self.negative_slope = number("negative_slope", negative_slope, 0.0, math.inf)
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        return activations.relu_form(self.negative_slope)
+
+
+class ELU(_ActivationLayer):
+    """x, below zero alpha (exp(x) - 1)."""
+
+    kind = "elu"
+
+    def __init__(self, alpha: float = 1.0, **options: Any):
+        super().__init__(**options)
+        self.alpha = number("alpha", alpha)
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        return "elu", (self.alpha,)
+
+
+class Softmax(_ActivationLayer):
+    """Softmax of the units of each sample."""
+
+    kind = "softmax"
+
+    def __init__(self, axis: int = -1, **options: Any):
+        super().__init__(**options)
+        if axis not in (-1, 1):
+            raise ValueError(f"Softmax works along the units of a sample, axis -1, got {axis}")
+        self.axis = axis
+
+    def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The same, from flat samples only."""
+        self._need_flat(shape)
+        return shape
+
+    def form(self) -> Form:
+        """The kernels' form of it."""
+        return activations.form("softmax")
+
+
+class PReLU(Layer):
+    """x, below zero times a slope of each unit that is trained.
+
+    Args:
+        alpha_initializer: Start of the slopes, shape (units,).
+        alpha_regularizer: Penalty on them.
+        alpha_constraint: What they are kept to.
+        options: input_shape, name, trainable.
+
+    source  He et al. (2015), ICCV
+    """
+
+    kind = "p_re_lu"
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+
+    def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The same, from flat samples only."""
+        self._need_flat(shape)
+        return shape
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("prelu", units, trained=int(self.trainable))]
+
+    def initialize(self) -> None:
+        """Fill the slopes."""
+        self._arrays[0][...] = self.alpha_initializer(self._arrays[0].shape)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The slopes."""
+        return [Variable("alpha", a, self.alpha_regularizer, self.alpha_constraint) for a in self._arrays]
+
+
+# ------------------------------------------------------------------ noise
+
+
+class _Random(Layer):
+    """Base of the layers that draw random numbers in training."""
+
+    def __init__(self, seed: int | None, **options: Any):
+        super().__init__(**options)
+        self.seed = None if seed is None else positive_int("seed", seed, least=0)
+        self._drawn = int(random.generator().integers(2**31)) if seed is None else self.seed
+
+
+class Dropout(_Random):
+    """In training, zeros each number with probability rate and divides the others by 1 - rate.
+
+    Args:
+        rate: From 0 to below 1.
+        seed: Of the layer's masks; None draws one from the generator that set_random_seed seeds.
+        options: input_shape, name.
+
+    source  Srivastava et al. (2014), JMLR 15
+    """
+
+    kind = "dropout"
+
+    def __init__(self, rate: float, seed: int | None = None, **options: Any):
+        self.rate = number("rate", rate, 0.0, 1.0)
+        if self.rate == 1.0:
+            raise ValueError("rate must be below 1: nothing would be left, got 1.0")
+        super().__init__(seed, **options)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("dropout", units, numbers=(float(self._drawn or 0), self.rate))]
+
+
+class GaussianNoise(_Random):
+    """In training, adds normal noise.
+
+    Args:
+        stddev: Its standard deviation.
+        seed: Of the noise; None draws one from the generator that set_random_seed seeds.
+        options: input_shape, name.
+    """
+
+    kind = "gaussian_noise"
+
+    def __init__(self, stddev: float, seed: int | None = None, **options: Any):
+        self.stddev = number("stddev", stddev, 0.0, math.inf)
+        super().__init__(seed, **options)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("noise", units, numbers=(float(self._drawn or 0), self.stddev, 0.0))]
+
+
+class GaussianDropout(_Random):
+    """In training, multiplies by normal noise around 1 with the variance of Dropout, rate / (1 - rate)."""
+
+    kind = "gaussian_dropout"
+
+    def __init__(self, rate: float, seed: int | None = None, **options: Any):
+        self.rate = number("rate", rate, 0.0, 1.0)
+        if self.rate == 1.0:
+            raise ValueError("rate must be below 1, got 1.0")
+        super().__init__(seed, **options)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("noise", units, numbers=(float(self._drawn or 0), math.sqrt(self.rate / (1 - self.rate)), 1.0))]
+
+
+# ------------------------------------------------------------------ normalization
+
+
+class _Normalized(Layer):
+    """Base of the normalizations with gamma and beta."""
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        if axis not in (-1, 1):
+            raise ValueError(f"{type(self).__name__} works on the units of a sample, axis -1, got {axis}")
+        self.axis, self.epsilon = axis, number("epsilon", epsilon, 0.0, math.inf)
+        self.center, self.scale = bool(center), bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+
+    def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The same, from flat samples only."""
+        self._need_flat(shape)
+        return shape
+
+    def initialize(self) -> None:
+        """Fill gamma and beta; without them they are ones and zeros."""
+        gamma, beta = self._arrays[:2]
+        gamma[...] = self.gamma_initializer(gamma.shape) if self.scale else 1.0
+        beta[...] = self.beta_initializer(beta.shape) if self.center else 0.0
+
+    @property
+    def variables(self) -> list[Variable]:
+        """gamma if there is scale, beta if there is center."""
+        if not self._arrays:
+            return []
+        made = []
+        if self.scale:
+            made.append(Variable("gamma", self._arrays[0], self.gamma_regularizer, self.gamma_constraint))
+        if self.center:
+            made.append(Variable("beta", self._arrays[1], self.beta_regularizer, self.beta_constraint))
+        return made
+
+
+class BatchNormalization(_Normalized):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, of each unit: over the batch in training, by running means else.
+
+    Args:
+        axis: -1, the units.
+        momentum: Share of the old running mean; 0.99 is Keras's default.
+        epsilon: Added to the variance; 0.001 is Keras's default.
+        center: Whether there is beta.
+        scale: Whether there is gamma.
+        options: beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer and the
+            regularizers and constraints of beta and gamma; input_shape, name, trainable.
+
+    source  Ioffe & Szegedy (2015), ICML
+    """
+
+    kind = "batch_normalization"
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        **options: Any,
+    ):
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.momentum = number("momentum", momentum, 0.0, 1.0)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        numbers = (self.momentum, self.epsilon, float(self.scale), float(self.center), float(not self.trainable))
+        trained = int(self.trainable and (self.scale or self.center))
+        return [Stage("batch_normalization", units, numbers=numbers, trained=trained)]
+
+    def initialize(self) -> None:
+        """Fill gamma, beta and the running means."""
+        super().initialize()
+        mean, variance = self._arrays[2:]
+        mean[...] = self.moving_mean_initializer(mean.shape)
+        variance[...] = self.moving_variance_initializer(variance.shape)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """gamma, beta, running mean, running variance."""
+        names = ("moving_mean", "moving_variance")
+        kept = [Variable(name, array, trained=False) for name, array in zip(names, self._arrays[2:])]
+        return super().variables + kept
+
+
+class LayerNormalization(_Normalized):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, over the units of each sample.
+
+    Args:
+        axis: -1, the units.
+        epsilon: Added to the variance; 0.001 is Keras's default.
+        center: Whether there is beta.
+        scale: Whether there is gamma.
+        rms_scaling: Whether the mean is left alone, and x divided by its root mean square.
+        options: beta_initializer, gamma_initializer and the regularizers and constraints of both; input_shape, name,
+            trainable.
+
+    source  Ba, Kiros & Hinton (2016), arXiv:1607.06450
+    """
+
+    kind = "layer_normalization"
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        rms_scaling: bool = False,
+        **options: Any,
+    ):
+        super().__init__(axis, epsilon, center and not rms_scaling, scale or rms_scaling, **options)
+        self.rms_scaling = bool(rms_scaling)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        numbers = (self.epsilon, float(self.scale), float(self.center), float(self.rms_scaling))
+        trained = int(self.trainable and (self.scale or self.center))
+        return [Stage("layer_normalization", units, numbers=numbers, trained=trained)]
+
+
+class Rescaling(Layer):
+    """x scale + offset: Rescaling(1 / 255) for pixels.
+
+    Args:
+        scale: Number.
+        offset: Number.
+        options: input_shape, name.
+    """
+
+    kind = "rescaling"
+
+    def __init__(self, scale: float, offset: float = 0.0, **options: Any):
+        super().__init__(**options)
+        self.scale, self.offset = number("scale", scale), number("offset", offset)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("rescaling", units, numbers=(self.scale, self.offset))]
+
+
+class Normalization(Layer):
+    """(x - mean) / sqrt(variance) by fixed numbers: given, or those of data by adapt.
+
+    Args:
+        axis: -1, mean and variance of each number of a sample; None, one of all.
+        mean: Given mean; with variance.
+        variance: Given variance.
+        invert: Whether to do the opposite, x sqrt(variance) + mean.
+        options: input_shape, name.
+    """
+
+    kind = "normalization"
+
+    def __init__(
+        self,
+        axis: int | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        if axis not in (-1, 1, None):
+            raise ValueError(
+                f"Normalization works on the numbers of a sample, axis -1, or all together, None; got {axis}"
+            )
+        if (mean is None) != (variance is None):
+            raise ValueError("Normalization takes mean and variance together, or neither and learns them by adapt")
+        self.axis, self.invert = axis, bool(invert)
+        self.mean = None if mean is None else np.asarray(mean, np.float64)
+        self.variance = None if variance is None else np.asarray(variance, np.float64)
+
+    def adapt(self, data: Any) -> None:
+        """Take mean and variance of these samples, shape (samples, ...); in place of those before.
+
+        Raises:
+            ValueError: If data are empty, or not of the shape that the model was built for.
+        """
+        x = np.asarray(data)
+        if x.ndim == 1:
+            x = x[:, None]
+        if len(x) == 0:
+            raise ValueError("adapt needs at least one sample, got none")
+        if self.input_shape is not None and x.shape[1:] != self.input_shape:
+            raise ValueError(f"adapt got samples of shape {x.shape[1:]} but the model was built for {self.input_shape}")
+        checks.finite("data", x)
+        axes = None if self.axis is None else 0
+        self.mean = np.asarray(x.mean(axis=axes, dtype=np.float64))
+        self.variance = np.asarray(x.var(axis=axes, dtype=np.float64))
+        if self._arrays:
+            self.initialize()
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("normalization", units, numbers=(float(self.invert),))]
+
+    def initialize(self) -> None:
+        """Fill mean and variance; 0 and 1 before adapt."""
+        for array, values, other in zip(self._arrays, (self.mean, self.variance), (0.0, 1.0)):
+            array[...] = other if values is None else np.broadcast_to(values, self.input_shape or values.shape).ravel()
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Mean and variance."""
+        return [Variable(name, a, trained=False) for name, a in zip(("mean", "variance"), self._arrays)]
+
+
+class ActivityRegularization(Layer):
+    """Adds l1 |x| + l2 x^2, mean over the batch, to the loss; x passes.
+
+    Args:
+        l1: Price of the magnitudes.
+        l2: Price of the squares.
+        options: input_shape, name.
+    """
+
+    kind = "activity_regularization"
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any):
+        super().__init__(**options)
+        self.l1, self.l2 = number("l1", l1, 0.0, math.inf), number("l2", l2, 0.0, math.inf)
+
+    def stages(self, units: int) -> list[Stage]:
+        """What it is to the kernels."""
+        return [Stage("activity", units, numbers=(self.l1, self.l2))]
+
+
+def stages_of(layers: list[Layer], inputs: int) -> list[Stage]:
+    """The kernels' stages of these layers. An activation that stands alone joins a stage before it that has none."""
+    made: list[Stage] = []
+    units = inputs
+    for owner, layer in enumerate(layers):
+        for stage in layer.stages(units):
+            before = made[-1] if made else None
+            if stage.kind == "identity" and before is not None and before.activation[0] == "linear":
+                made[-1] = dataclasses.replace(before, activation=stage.activation)
+            else:
+                made.append(dataclasses.replace(stage, owner=owner))
+            units = stage.units
+    return _apart(made)
+
+
+def _apart(stages: list[Stage]) -> list[Stage]:
+    """The same with what mixes the units of a sample, before the end, between stages that are shared by samples."""
+    made = []
+    for stage in stages[:-1]:
+        if "softmax" in stage.activation[0]:
+            made += [
+                dataclasses.replace(stage, activation=("linear", ())),
+                Stage("identity", stage.units, stage.activation, owner=-1),
+                Stage("identity", stage.units, owner=-1),
+            ]
+        else:
+            made.append(stage)
+    return [*made, *stages[-1:]]

@@ -41,13 +41,9 @@ class Loss(Configurable, kind="loss"):
         """The kernel's numbers."""
         return ()
 
-    def scoring(self) -> Scoring:
-        """What it is to the kernels."""
+    def scoring(self, targets: np.ndarray | None = None) -> Scoring:
+        """What it is to the kernels; `targets` are all that it will see, where they make a difference."""
         return Scoring(self.kernel_name, self.numbers(), weighted=True)
-
-    def prepared(self, targets: np.ndarray) -> np.ndarray:
-        """Targets as the kernel needs them."""
-        return targets
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """Mean loss of predictions y_pred (n, m) for the targets y_true.
@@ -63,10 +59,10 @@ class Loss(Configurable, kind="loss"):
         if self.sparse:
             y = checks.class_indices(y_true, units, self.name, "y_true")
         else:
-            y = self.prepared(checks.targets(y_true, units, dtype, self.name, "y_true"))
+            y = checks.targets(y_true, units, dtype, self.name, "y_true")
         checks.same_length(predictions, y, "y_pred", "y_true")
         weights = None if sample_weight is None else checks.weights(sample_weight, n, dtype, "sample_weight")
-        return float(_scores(self.scoring(), predictions, y, weights).sum() / n)
+        return float(_scores(self.scoring(y), predictions, y, weights).sum() / n)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -226,9 +222,10 @@ class Hinge(Loss):
 
     kernel_name = "hinge"
 
-    def prepared(self, targets: np.ndarray) -> np.ndarray:
-        """Targets -1 and 1."""
-        return 2 * targets - 1 if np.isin(targets, (0, 1)).all() else targets
+    def scoring(self, targets: np.ndarray | None = None) -> Scoring:
+        """What it is to the kernels: whether the targets are 0 and 1."""
+        binary = targets is not None and bool(((targets == 0) | (targets == 1)).all())
+        return Scoring(self.kernel_name, (float(binary),), weighted=True)
 
 
 class SquaredHinge(Hinge):

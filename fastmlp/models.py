@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import checks, config, losses, optimizers, random, threads
+from . import checks, config, losses, optimizers, random
 from . import metrics as metrics_module
 from . import plan as plans
-from .callbacks import History
-from .kernels import epoch as kernels
+from .callbacks import CallbackList, History
 from .kernels import single
-from .kernels.activations import NAMES as ACTIVATIONS
 from .kernels.activations import WITHOUT_GRADIENT
-from .kernels.optimizers import HYPER_SIZE
-from .kernels.plan import Data, aligned_zeros
-from .kernels.team import NOT_FINITE
-from .layers import Dense, InputLayer, Layer, assign, automatic_name
-from .progress import Progress
-
-# Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
-# weights many times, and few enough that their activations stay in the second-level cache.
-_ROWS_PER_THREAD = 144
-
-# Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
-_KEPT_WORKSPACES = 4
-_NO_TOTALS, _NO_HYPER = np.zeros(0), np.zeros(HYPER_SIZE)
-_NO_OUT = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
-_NO_SLOTS = {name: np.zeros(0, name) for name in ("float32", "float64")}
-
-# Floating-point operations of the first slice of a training, before it is known how fast it is.
-_FIRST_SLICE = 1.5e8
+from .kernels.plan import aligned_zeros
+from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
 
 class Sequential:
@@ -63,21 +45,24 @@ class Sequential:
         self.dtype = np.dtype(checks.known_name("dtype", str(np.dtype(wish)), ("float32", "float64")))
         #: History of the last call of fit.
         self.history: History | None = None
+        #: Set by a callback, ends the training behind the batch or epoch.
+        self.stop_training = False
         self.loss: losses.Loss | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self._layers: list[Layer] = []
         self._metrics: list[metrics_module.Metric] = []
+        self._weighted_metrics: list[metrics_module.Metric] = []
         self._layout: plans.Layout | None = None
         self._theta = np.zeros(0, self.dtype)
         self._shape: tuple[int, ...] = ()
-        self._slots: np.ndarray | None = None
-        self._slots_of = ""
+        self._trainer: Trainer | None = None
+        self._runner: Runner | None = None
+        self._running: tuple[Scorer, np.ndarray, int] | None = None
         self._training = False
-        self._plan: Any = None
+        self._flags: tuple[bool, ...] = ()
         self._one: Any = None
         self._one_shape: tuple[int, ...] | None = None
         self._as_it_is = (self.dtype, np.dtype(np.uint8))
-        self._workspaces: dict[tuple[int, int, int], list[Any]] = {}
         for layer in layers or ():
             self.add(layer)
 
@@ -109,7 +94,7 @@ class Sequential:
         shape = self._shape if self.built else layers[0].declared_shape
         if shape is not None:
             _shapes(layers, shape)
-        self._layers, self._layout, self._slots, self._one_shape = layers, None, None, None
+        self._layers, self._layout, self._trainer, self._runner, self._one_shape = layers, None, None, None, None
         if shape is not None and self._dense:
             self._build(shape)
 
@@ -141,17 +126,18 @@ class Sequential:
         if not self._dense:
             raise ValueError(f"model {self.name!r} has no Dense layer; add one")
         shapes = _shapes(self._layers, shape)
-        made = plans.layout(math.prod(shape), self._dense, self.dtype)
+        made = plans.layout(math.prod(shape), stages_of(self._layers, math.prod(shape)), self.dtype)
         theta = aligned_zeros(made.size, self.dtype)
-        for i, dense in enumerate(self._dense):
-            dense.attach(*made.views(theta, i))
         for layer, before, after in zip(self._layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
+        for i, layer in enumerate(self._layers):
+            own = [view for j, stage in enumerate(made.stages) if stage.owner == i for view in made.views(theta, j)]
+            if own:
+                layer.attach(own)
         self._layout, self._theta, self._shape = made, theta, shape
-        self._plan = plans.plan(made, "mean_squared_error", (), "sgd")  # of predict, which uses neither loss nor step
-        self._workspaces.clear()
-        self._one = made.layers, (2, int(made.tables["row"][1:].max()))
-        self._one_shape = (1, *shape)
+        self._runner, self._trainer, self._running, self._one = Runner(made, theta), None, None, None
+        # Operations go the long way for one row, too.
+        self._one_shape = (1, *shape) if made.only_dense else None
 
     def _need_built(self) -> plans.Layout:
         if self._layout is None:
@@ -184,6 +170,17 @@ class Sequential:
         self._need_built()
         return sum(w.size for w in self.weights)
 
+    @property
+    def trainable_weights(self) -> list[np.ndarray]:
+        """Parameters that fit changes by their gradients, as views."""
+        return [variable.view for layer in self._layers for variable in layer.trainable_variables]
+
+    @property
+    def non_trainable_weights(self) -> list[np.ndarray]:
+        """The others: running means, and parameters of layers that are not trainable."""
+        trained = {id(w) for w in self.trainable_weights}
+        return [w for w in self.weights if id(w) not in trained]
+
     def summary(self) -> None:
         """Print the layers, their output shapes and numbers of parameters."""
         self._need_built()
@@ -193,45 +190,90 @@ class Sequential:
 
     # ------------------------------------------------------------------ compile
 
-    def compile(self, optimizer: Any = "sgd", loss: Any = None, metrics: Sequence[Any] | None = None) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
         """Choose what to make small and how; the weights stay, the optimizer starts anew.
 
         Args:
-            optimizer: Name or object of fastmlp.optimizers.
-            loss: Name or object of fastmlp.losses.
-            metrics: Names or objects of fastmlp.metrics; "accuracy" is chosen by the shape of the targets.
+            optimizer: Name or object of fastmlp.optimizers; "rmsprop" is Keras's default.
+            loss: Name or object of fastmlp.losses, or losses.Custom.
+            metrics: Names or objects of fastmlp.metrics, which take all samples alike; "accuracy" is chosen by the
+                shape of the targets.
+            weighted_metrics: The same, with the samples' weights.
 
         Raises:
             ValueError: If a name is unknown, no loss is given, or the loss doesn't fit the last layer.
         """
         if loss is None:
             raise ValueError(f"compile needs a loss: {', '.join(losses.NAMES)}")
-        if isinstance(metrics, (str, bytes)):
-            raise TypeError(f"metrics must be a list, for instance metrics=[{metrics!r}]")
+        for key, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+            if isinstance(value, (str, bytes, metrics_module.Metric)):
+                raise TypeError(f"{key} must be a list, for instance {key}=[{value!r}]")
         new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
         new_metrics = [metrics_module.get(m) for m in metrics or ()]
+        new_weighted = [metrics_module.get(m) for m in weighted_metrics or ()]
         self._check_loss(new_loss)
-        self.optimizer, self.loss, self._metrics = new_optimizer, new_loss, new_metrics
-        self._slots = None
+        if self.optimizer is not new_optimizer:
+            new_optimizer.iterations = 0
+        self.optimizer, self.loss, self._metrics, self._weighted_metrics = (
+            new_optimizer,
+            new_loss,
+            new_metrics,
+            new_weighted,
+        )
+        self._trainer, self._running = None, None
+
+    @property
+    def _last_units(self) -> int:
+        return self._dense[-1].units
+
+    def _last_activation(self) -> str:
+        """Name of what the output goes through last."""
+        if self._layout is not None:
+            return self._layout.last_activation
+        stages = stages_of(self._layers, 1)
+        return stages[-1].activation[0]
 
     def _check_loss(self, loss: losses.Loss) -> None:
         dense = self._dense
-        if dense and dense[-1].units == 1 and "categorical" in loss.kernel_name:
+        if not dense:
+            return
+        if dense[-1].units == 1 and loss.classes:
             raise ValueError(
-                f"{loss.kernel_name} needs a unit for each class but the last layer, {dense[-1].name!r}, has one. Use "
+                f"{loss.name} needs a unit for each class but the last layer, {dense[-1].name!r}, has one. Use "
                 f"loss='binary_crossentropy' with activation='sigmoid', or Dense(2, activation='softmax')"
+            )
+        last = self._last_activation()
+        if getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid"):
+            raise ValueError(
+                f"{loss.name} with from_logits=True expects the last layer to be linear, but it ends with {last!r}, which "
+                "would be applied twice; leave out one of them"
             )
 
     @property
     def metrics_names(self) -> list[str]:
         """What evaluate returns, in order."""
-        return ["loss", *(m.name for m in self._metrics)]
+        return names(self._metrics, self._weighted_metrics)
 
     def _need_compiled(self) -> tuple[optimizers.Optimizer, losses.Loss]:
         if self.loss is None or self.optimizer is None:
             raise RuntimeError("You must call `compile()` before using the model: model.compile(optimizer, loss)")
         self._check_loss(self.loss)
         return self.optimizer, self.loss
+
+    def _check_trainable(self) -> None:
+        for stage in stages_of(self._layers, 1):
+            if stage.activation[0] in WITHOUT_GRADIENT:
+                name = self._layers[stage.owner].name
+                raise ValueError(
+                    f"layer {name!r} has activation {stage.activation[0]!r}, which has no gradient, so the network "
+                    "can't be trained; use 'sigmoid' instead (predict and evaluate work with it)"
+                )
 
     # ------------------------------------------------------------------ data
 
@@ -248,55 +290,110 @@ class Sequential:
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
         """User's targets as class indices or None, and as values or None: what the loss and the metrics need."""
-        units = self._dense[-1].units
-        if loss.kernel_name == "sparse_categorical_crossentropy":
-            return checks.class_indices(y, units, loss.kernel_name, name), None
-        values = checks.targets(y, units, self.dtype, loss.kernel_name, name)
-        if "categorical_accuracy" in self._metric_kernels(loss):
+        units = self._last_units
+        if loss.sparse:
+            return checks.class_indices(y, units, loss.name, name), None
+        values = checks.targets(y, units, self.dtype, loss.name, name)
+        metrics = [m.for_targets(units, False) for m in (*self._metrics, *self._weighted_metrics)]
+        if units > 1 and any(metric.needs == "labels" for metric in metrics):
             return values.argmax(axis=1).astype(np.int32), values
         return None, values
 
-    def _metric_kernels(self, loss: losses.Loss) -> list[str]:
-        sparse = loss.kernel_name == "sparse_categorical_crossentropy"
-        return [metric.kernel_name(self._dense[-1].units, sparse) for metric in self._metrics]
+    def _pair(
+        self,
+        x: Any,
+        y: Any,
+        weights: Any = None,
+        class_weight: dict[int, float] | None = None,
+        of: str = "",
+    ) -> Samples:
+        """Samples, targets and weights, checked; `of` is what errors say behind their names."""
+        _, loss = self._need_compiled()
+        rows, shape = self._samples(x, f"x{of}")
+        labels, targets = self._targets(y, loss, f"y{of}")
+        for array in (labels, targets):
+            if array is not None:
+                checks.same_length(rows, array, f"x{of}", f"y{of}")
+        own = None if weights is None else checks.weights(weights, len(rows), self.dtype, f"sample_weight{of}")
+        if class_weight is not None:
+            if weights is not None:
+                raise ValueError(
+                    "class_weight and sample_weight can't be used together: multiply the weights of the samples by those "
+                    "of their classes, and give sample_weight alone"
+                )
+            classes = labels if labels is not None else None
+            if classes is None and targets is not None:
+                classes = targets.argmax(axis=1) if targets.shape[1] > 1 else np.rint(targets[:, 0])
+            own = checks.class_weights(class_weight, np.asarray(classes), self.dtype)
+        return Samples(rows, labels, targets, own, shape)
 
-    def _pair(self, x: Any, y: Any, loss: losses.Loss, x_name: str = "x", y_name: str = "y") -> _Samples:
-        """Samples and targets, checked."""
-        rows, shape = self._samples(x, x_name)
-        pair = _Samples(rows, *self._targets(y, loss, y_name), shape)
-        for targets in (pair.labels, pair.targets):
-            if targets is not None:
-                checks.same_length(rows, targets, x_name, y_name)
-        return pair
+    def _scorer(self, samples: Samples) -> Scorer:
+        _, loss = self._need_compiled()
+        return Scorer(loss, self._metrics, self._weighted_metrics, self._last_units, samples.targets)
+
+    def _need_trainer(self) -> Trainer:
+        """What trains the model; made anew where a layer's `trainable` has changed."""
+        optimizer, _ = self._need_compiled()
+        flags = tuple(layer.trainable for layer in self._layers)
+        if self._trainer is None or self._flags != flags:
+            if self._trainer is not None or flags != tuple(True for _ in flags):
+                self._relay()
+            self._trainer = Trainer(self._layers, self._need_built(), self._theta, optimizer)
+            self._flags = flags
+        return self._trainer
+
+    def _relay(self) -> None:
+        """Lay the network out again: what is trained has changed. The weights stay."""
+        self._layout = None
+        self._build(self._shape)
 
     # ------------------------------------------------------------------ fit
 
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
-        *,
+        callbacks: Any = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        validation_from: str = "tail",
     ) -> History:
         """Train.
 
         Args:
             x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
-                not copied, and not scaled.
-            y: Targets: class indices (samples,) for the sparse crossentropy, else (samples, units).
+                not copied, and not scaled. Or an iterable of batches (x, y) or (x, y, weights), without y: a generator,
+                a data loader, a list-like object of batches.
+            y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
             verbose: 0 prints nothing, 1 a live bar, 2 a line per epoch; "auto" is 1.
-            validation_split: Share of the samples, the last ones, that is held out and reported as val_...
-            validation_data: (x, y) to report as val_... instead.
+            callbacks: Callbacks of fastmlp.callbacks. Those that only look at epochs cost nothing; for one that looks at
+                batches each is a call of its own.
+            validation_split: Share of the samples that is held out and reported as val_...
+            validation_data: (x, y), (x, y, weights) or an iterable of batches to report as val_... instead.
             shuffle: Whether every epoch takes the samples in a new order.
+            class_weight: Weight of each class in the loss, {class index: weight}; classes left out weigh 1.
+            sample_weight: Weight of each sample in the loss, (samples,).
             initial_epoch: Number of the first epoch, to go on counting.
+            steps_per_epoch: Batches of an epoch of an iterable; None takes all.
+            validation_steps: The same for validation_data.
+            validation_batch_size: Taken for Keras's sake: the result doesn't depend on it.
+            validation_freq: Validate every so many epochs, or behind those of a list, counted from 1.
+            validation_from: Which samples validation_split takes: "tail", the last ones, as Keras does; "shuffled", any;
+                "stratified", any, so many of each class.
 
         Returns:
             The History, also kept as model.history.
@@ -307,131 +404,185 @@ class Sequential:
             RuntimeError: If the model is not compiled, or is in training in another thread.
             FloatingPointError: If the loss becomes NaN or infinite.
         """
-        optimizer, loss = self._need_compiled()
+        self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
         epochs = checks.positive_int("epochs", epochs, least=0)
         initial_epoch = checks.positive_int("initial_epoch", initial_epoch, least=0)
+        for key, steps in (("steps_per_epoch", steps_per_epoch), ("validation_steps", validation_steps)):
+            if steps is not None:
+                checks.positive_int(key, steps)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}")
-        for layer in self._dense:
-            if ACTIVATIONS.index(layer.activation) in WITHOUT_GRADIENT:
+        validates = checks.frequency("validation_freq", validation_freq)
+        self._check_trainable()
+        if checks.is_batches(x, y):
+            if validation_split:
                 raise ValueError(
-                    f"layer {layer.name!r} has activation {layer.activation!r}, which has no gradient, so the network "
-                    "can't be trained; use 'sigmoid' instead (predict and evaluate work with it)"
+                    "validation_split needs arrays; give validation_data where x is an iterable of batches"
                 )
-        train = self._pair(x, y, loss)
-        validation: _Samples | None = None
+            if sample_weight is not None:
+                raise ValueError("sample_weight needs arrays; an iterable yields batches (x, y, weights) instead")
+            source: _Source = _Batches(self, x, steps_per_epoch, class_weight)
+            validation = None
+        else:
+            train = self._pair(x, y, sample_weight, class_weight)
+            chosen, validation = None, None
+            if validation_data is None and validation_split:
+                train, chosen, validation = _split(train, validation_split, validation_from)
+            source = _Arrays(self, train, chosen, batch, bool(shuffle), steps_per_epoch)
+        held_out: Any = validation
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                raise ValueError("validation_data must be a pair (x_val, y_val)")
-            validation = self._pair(*validation_data, loss, "x of validation_data", "y of validation_data")
-            if validation.shape != train.shape:
-                raise ValueError(f"samples of validation_data have shape {validation.shape}, those of x {train.shape}")
-        elif validation_split:
-            at = checks.split(len(train.x), validation_split)
-            train, validation = train.part(0, at), train.part(at, None)
-        progress = Progress(verbose, epochs, math.ceil(len(train.x) / batch))
+            held_out = self._validation(validation_data, validation_steps)
+            if isinstance(held_out, Samples) and held_out.shape != source.shape:
+                raise ValueError(f"samples of validation_data have shape {held_out.shape}, those of x {source.shape}")
+        if verbose not in (0, 1, 2, "auto"):
+            raise ValueError(f'verbose must be 0, 1, 2 or "auto", got {verbose!r}')
 
         if self._training:
             raise RuntimeError(f"model {self.name!r} is in training in another thread; wait for it, or train a copy")
         self._training = True
+        watchers: CallbackList | None = None
         try:
-            self._build(train.shape)
-            return self._train(train, validation, optimizer, loss, batch, initial_epoch, epochs, shuffle, progress)
+            self._build(source.shape)
+            trainer = self._need_trainer()
+            source.begin(trainer)
+            watchers = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+                callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs,
+                steps=source.steps,
+            )  # fmt: skip
+            self._train(source, held_out, watchers, initial_epoch, epochs, validates)
+            if epochs > initial_epoch:
+                trainer.finish()
         finally:
             self._training = False
-            progress.close()
+            if watchers is not None:
+                watchers.close()
+        assert self.history is not None
+        return self.history
 
     def _train(
         self,
-        train: _Samples,
-        validation: _Samples | None,
-        optimizer: optimizers.Optimizer,
-        loss: losses.Loss,
-        batch: int,
+        source: _Source,
+        held_out: Any,
+        watchers: CallbackList,
         initial_epoch: int,
         epochs: int,
-        shuffle: bool,
-        progress: Progress,
-    ) -> History:
-        layout = self._need_built()
-        samples, steps = len(train.x), math.ceil(len(train.x) / batch)
-        batch = min(batch, samples)
-        kernel = optimizer.kernel_name
-        metric_kernels = self._metric_kernels(loss)
-        plan = plans.plan(layout, loss.kernel_name, metric_kernels, kernel)
-        if self._slots is None or self._slots_of != kernel:
-            self._slots, self._slots_of = plans.slots(layout, kernel), kernel
-        data = train.for_kernels(layout, train=True)
-        inputs = len(data.value) / samples if len(data.starts) else layout.inputs
-        operations = layout.step_operations(batch, inputs)
-        team = min(threads.team_size(operations), layout.most_threads)
-        pace = threads.Pace(team, max(1, int(_FIRST_SLICE / operations)))
-        scratch = plans.scratch(layout, batch, team, len(metric_kernels), kernel)
-        validation_data = None if validation is None else validation.for_kernels(layout)
-        self.history = history = History({"verbose": progress.verbose, "epochs": epochs, "steps": steps})
-        order = np.arange(samples)
-
-        def take(size: int, first: int, last: int) -> float:
-            """Train on the batches from first to last of the epoch with so many threads; the seconds it took."""
-            begin = time.perf_counter()
-            threads.run(
-                kernels.run, size, scratch.sync,
-                plan, self._theta, self._slots, optimizer.hyper(), data, order, batch, first, last, scratch, totals,
-                _NO_OUT[self.dtype.name], True,
-            )  # fmt: skip
-            return time.perf_counter() - begin
-
-        totals = plans.totals(1 + len(metric_kernels))
-        take(team, 0, 0)  # loads the kernel and starts the threads, so that no slice's time has that in it
-        for epoch in range(initial_epoch, epochs):
-            progress.begin(epoch)
-            start = time.perf_counter()
-            if shuffle:
-                order = random.generator().permutation(samples)
-            totals[:] = 0
-            first = 0
-            while first < steps:
-                size, count = pace.next(steps - first)
-                last = first + count
-                pace.took(count, take(size, first, last))
-                first = last
-                if not math.isfinite(totals[0]):
+        validates: Any,
+    ) -> None:
+        optimizer, _ = self._need_compiled()
+        self.stop_training = False
+        watchers.on_train_begin()
+        single = watchers.wants_train_batches
+        first_epoch = initial_epoch if watchers.resume_epoch is None else watchers.resume_epoch
+        validation_data = None
+        logs: dict[str, Any] = {}
+        for epoch in range(first_epoch, epochs):
+            watchers.on_epoch_begin(epoch)
+            for begin, done, logs in source.epoch(single):
+                if done == begin:
+                    watchers.on_train_batch_begin(begin)
+                    continue
+                watchers.on_train_batch_end(done - 1, logs)
+                if self.stop_training:
+                    break
+                if not math.isfinite(logs["loss"]):
                     raise FloatingPointError(
-                        f"training diverged in epoch {epoch + 1}: the loss is {totals[0]}. Try a smaller learning_rate "
+                        f"training diverged in epoch {epoch + 1}: the loss is {logs['loss']}. Try a smaller learning_rate "
                         f"(now {optimizer.learning_rate:g}), or inputs scaled to about -1 to 1. The weights are lost; "
                         "model.history holds the epochs before"
                     )
-                logs = self._logs(totals / min(first * batch, samples))
-                progress.update(first, logs)
-            if validation_data is not None:
-                results = self._evaluate(plan, validation_data)
-                logs |= {f"val_{name}": value for name, value in self._logs(results).items()}
-            history.add(epoch, logs, time.perf_counter() - start)
-            progress.end(logs)
-        return history
+            if source.is_empty:
+                break
+            if held_out is not None and validates(epoch + 1):
+                if isinstance(held_out, Samples) and validation_data is None:
+                    validation_data = held_out.for_kernels(self._need_built())
+                results = self._evaluate(held_out, validation_data, watchers)
+                logs = logs | {f"val_{name}": value for name, value in results.items()}
+            watchers.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        watchers.on_train_end(logs)
 
-    def _logs(self, values: Any) -> dict[str, float]:
-        return dict(zip(self.metrics_names, map(float, values)))
+    def _validation(self, data: Any, steps: int | None) -> Any:
+        """validation_data as checked samples, or as the iterable it is."""
+        if checks.is_batches(data, None):
+            return _Batches(self, data, steps, None)
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(
+                "validation_data must be (x_val, y_val), (x_val, y_val, weights) or an iterable of batches"
+            )
+        return self._pair(*data, of=" of validation_data")
+
+    def _evaluate(self, held_out: Any, data: Any, watchers: CallbackList | None) -> dict[str, Any]:
+        """Loss and metrics of samples, or of an iterable of batches, with the hooks of test."""
+        runner, layout = self._need_runner(), self._need_built()
+        if watchers is not None:
+            watchers.on_test_begin()
+        if isinstance(held_out, Samples):
+            scorer = self._scorer(held_out)
+            if watchers is not None and watchers.wants_test_batches:
+                pieces = [held_out.rows(slice(i, i + 32)) for i in range(0, len(held_out), 32)]
+                logs = self._evaluate_pieces(pieces, scorer, watchers)
+            else:
+                if data is None:
+                    data = held_out.for_kernels(layout, compress=False)
+                totals = runner.totals(scorer, data, np.arange(len(held_out)))
+                logs = scorer.logs(totals, len(held_out), held_out.weights is not None, penalty(self._layers))
+        else:
+            logs = self._evaluate_pieces(held_out.pieces(), None, watchers)
+        if watchers is not None:
+            watchers.on_test_end(logs)
+        return logs
+
+    def _evaluate_pieces(
+        self, pieces: Iterable[Samples], scorer: Scorer | None, watchers: CallbackList | None
+    ) -> dict[str, Any]:  # fmt: skip
+        runner, layout = self._need_runner(), self._need_built()
+        totals, count, logs = None, 0, {}
+        extra = penalty(self._layers)
+        for step, piece in enumerate(pieces):
+            if watchers is not None:
+                watchers.on_test_batch_begin(step)
+            scorer = scorer or self._scorer(piece)
+            own = runner.totals(scorer, piece.for_kernels(layout, compress=False), np.arange(len(piece)))
+            totals = own if totals is None else totals + own
+            count += len(piece)
+            logs = scorer.logs(totals, count, piece.weights is not None, extra)
+            if watchers is not None:
+                watchers.on_test_batch_end(step, logs)
+        if not count:
+            raise ValueError("the iterable of batches to evaluate is empty")
+        return logs
+
+    def _need_runner(self) -> Runner:
+        self._need_built()
+        assert self._runner is not None
+        return self._runner
 
     # ------------------------------------------------------------------ evaluate, predict
 
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
         *,
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics on data that the model is not trained on.
 
         Args:
-            x: Samples, shape (samples, *input_shape).
+            x: Samples, shape (samples, *input_shape), or an iterable of batches, as in fit.
             y: Targets, as in fit.
             batch_size: Taken for Keras's sake: all batches are computed alike, so only the step count printed uses it.
             verbose: 0 prints nothing, else one line.
+            sample_weight: Weight of each sample in the loss and in weighted_metrics.
+            steps: Batches of an iterable; None takes all.
+            callbacks: Callbacks of fastmlp.callbacks, for their hooks of test.
             return_dict: Whether to return {"loss": ..., ...}.
 
         Returns:
@@ -441,60 +592,43 @@ class Sequential:
             ValueError: If data don't fit the model or the loss.
             RuntimeError: If the model is not compiled.
         """
-        _, loss = self._need_compiled()
+        self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
-        pair = self._pair(x, y, loss)
-        self._build(pair.shape)
-        progress = Progress(verbose, 1, math.ceil(len(pair.x) / batch))
-        progress.begin(0)
-        layout = self._need_built()
-        plan = plans.plan(layout, loss.kernel_name, self._metric_kernels(loss), "sgd")
-        logs = self._logs(self._evaluate(plan, pair.for_kernels(layout, compress=False)))
-        progress.end(logs)
+        if checks.is_batches(x, y):
+            source: Any = _Batches(self, x, steps, None)
+            count = steps
+        else:
+            source = self._pair(x, y, sample_weight)
+            count = math.ceil(len(source) / batch)
+        self._build(source.shape)
+        watchers = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
+            callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1, steps=count
+        )  # fmt: skip
+        try:
+            logs = self._evaluate(source, None, watchers)
+        finally:
+            if watchers is not callbacks:
+                watchers.close()
         if return_dict:
             return logs
-        return list(logs.values()) if self._metrics else logs["loss"]
+        return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
-    def _evaluate(self, plan: Any, data: Data) -> list[float]:
-        """Means of the loss and of each metric."""
-        totals = plans.totals(1 + len(plan.metrics))
-        count = max(len(data.labels), len(data.targets))
-        self._infer(plan, data, count, totals, _NO_OUT[self.dtype.name])
-        return list(totals / count)
-
-    def _infer(self, plan: Any, data: Data, count: int, totals: np.ndarray, out: np.ndarray) -> bool:
-        """Run the network on `count` samples for whichever of totals and out are not empty.
-
-        Returns whether all inputs are finite.
-        """
-        layout = self._need_built()
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
-        # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
-        # call, in two sizes for each team. Two threads in here at once have two of them.
-        batch = 1 if count == 1 else _ROWS_PER_THREAD * size
-        kept = self._workspaces.setdefault((batch, size, len(plan.metrics)), [])
-        try:
-            scratch = kept.pop()
-        except IndexError:
-            scratch = plans.scratch(layout, batch, size, len(plan.metrics))
-        threads.run(
-            kernels.run, size, scratch.sync,
-            plan, self._theta, _NO_SLOTS[self.dtype.name], _NO_HYPER, data, np.arange(count), batch,
-            0, -(-count // batch), scratch, totals, out, False,
-        )  # fmt: skip
-        finite = not scratch.sync[NOT_FINITE]
-        scratch.sync[NOT_FINITE] = 0
-        if len(kept) < _KEPT_WORKSPACES:
-            kept.append(scratch)
-        return finite
-
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> np.ndarray:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> np.ndarray:
         """Output of the last layer for every sample.
 
         Args:
-            x: Samples, shape (samples, *input_shape).
+            x: Samples, shape (samples, *input_shape), or an iterable of batches (x alone, or in front of others).
             batch_size: Taken for Keras's sake; the result doesn't depend on it.
             verbose: Taken for Keras's sake; predict prints nothing.
+            steps: Batches of an iterable; None takes all.
+            callbacks: Callbacks of fastmlp.callbacks, for their hooks of predict.
 
         Returns:
             (samples, units) in the model's float type.
@@ -502,28 +636,145 @@ class Sequential:
         Raises:
             ValueError: If x doesn't fit the model.
         """
+        if callbacks is not None:
+            return self._predict_watched(x, batch_size, steps, callbacks)
         if type(x) is np.ndarray and x.shape == self._one_shape and x.dtype in self._as_it_is:
             out = self._predict_one(x)
             if out is not None:
                 return out
+        if checks.is_batches(x, None):
+            parts = [self.predict(part) for part in _inputs(x, steps)]
+            if not parts:
+                raise ValueError("the iterable of batches to predict is empty")
+            return np.concatenate(parts)
         rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
-        layout = self._need_built()
-        out = np.empty((len(rows), layout.outputs), self.dtype)
-        if not self._infer(self._plan, plans.data(layout, rows, None, None), len(rows), _NO_TOTALS, out):
+        out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
+        if not finite:
             checks.finite("x", rows)
         return out
+
+    def _predict_watched(self, x: Any, batch_size: int | None, steps: int | None, callbacks: Any) -> np.ndarray:
+        """Predict with the hooks of callbacks, batch by batch only where one wants them."""
+        watchers = callbacks if isinstance(callbacks, CallbackList) else CallbackList(callbacks, model=self)
+        batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
+        watchers.on_predict_begin()
+        try:
+            if checks.is_batches(x, None):
+                pieces: Iterable[Any] = _inputs(x, steps)
+            elif watchers.wants_predict_batches:
+                rows = np.asarray(x)
+                pieces = (rows[i : i + batch] for i in range(0, len(rows), batch))
+            else:
+                pieces = [x]
+            parts = []
+            for step, piece in enumerate(pieces):
+                watchers.on_predict_batch_begin(step)
+                parts.append(self.predict(piece))
+                watchers.on_predict_batch_end(step, {"outputs": parts[-1]})
+            watchers.on_predict_end()
+        finally:
+            if watchers is not callbacks:
+                watchers.close()
+        return np.concatenate(parts)
 
     def _predict_one(self, x: np.ndarray) -> np.ndarray | None:
         """Output for a single sample of the right shape and type, or None if it must go the long way to its error."""
         flags = x.flags
         if not (flags.c_contiguous and flags.aligned and flags.writeable):
             return None
-        tables, floats = self._one
+        if self._one is None:
+            layout = self._need_built()
+            plan = self._need_runner().plan()
+            self._one = layout.one_row(plan), plan.numbers, (2, int(layout.tables["row"][1:].max()))
+        tables, numbers, floats = self._one
         out = np.empty((1, tables[-1, single.UNITS]), self.dtype)
-        return (
-            out if single.predict_one(tables, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out) else None
-        )
+        found = single.predict_one(tables, numbers, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out)
+        return out if found else None
+
+    # ------------------------------------------------------------------ single batches
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step of training.
+
+        Args:
+            x: Samples of the batch.
+            y: Targets, as in fit.
+            sample_weight: Weight of each sample.
+            class_weight: Weight of each class.
+            return_dict: Whether to return {"loss": ..., ...}.
+
+        Returns:
+            As evaluate; as in Keras 3 the values are means over all batches since reset_metrics or compile.
+        """
+        self._check_trainable()
+        pair = self._pair(x, y, sample_weight, class_weight)
+        self._build(pair.shape)
+        trainer = self._need_trainer()
+        data = pair.for_kernels(self._need_built(), compress=False, train=True)
+        return self._on_batch(pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals))
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch, added to those before, as train_on_batch does; nothing is trained."""
+        pair = self._pair(x, y, sample_weight)
+        self._build(pair.shape)
+        data = pair.for_kernels(self._need_built(), compress=False)
+
+        def score(scorer: Scorer, totals: np.ndarray) -> None:
+            totals += self._need_runner().totals(scorer, data, np.arange(len(pair)))
+            totals[0] += len(pair) * penalty(self._layers)
+
+        return self._on_batch(pair, return_dict, score)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """The same as predict(x)."""
+        return self.predict(x)
+
+    def _on_batch(self, pair: Samples, return_dict: bool, run: Any) -> Any:
+        scorer = self._scorer(pair)
+        if self._running is None or self._running[0].key != scorer.key:
+            plan = self._need_runner().plan(scorer)
+            self._running = scorer, plans.totals(plan, scorer.scorings), 0
+        _, totals, count = self._running
+        run(scorer, totals)
+        self._running = scorer, totals, count + len(pair)
+        logs = scorer.logs(totals, count + len(pair), pair.weights is not None)
+        if return_dict:
+            return logs
+        return list(logs.values()) if len(logs) > 1 else logs["loss"]
+
+    def reset_metrics(self) -> None:
+        """Begin the means of train_on_batch and test_on_batch anew."""
+        self._running = None
+
+    # ------------------------------------------------------------------ a look inside
+
+    def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """Output (samples, units) of each layer for these samples, by the layers' names, in order.
+
+        A layer whose activation is a layer of its own is given with it. Nothing is trained.
+        """
+        rows, shape = self._samples(x)
+        self._build(shape)
+        return self._need_runner().layer_outputs(self._layers, rows)
+
+    def layer_gradients(self, x: Any, y: Any) -> dict[str, list[np.ndarray]]:
+        """Gradient of the mean loss of these samples by each array of each layer that is trained, by the layers' names.
+
+        As one batch, in training (dropout is on); nothing is changed.
+        """
+        pair = self._pair(x, y)
+        self._build(pair.shape)
+        trainer = self._need_trainer()
+        data = pair.for_kernels(self._need_built(), compress=False, train=True)
+        return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
 
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""
@@ -533,32 +784,174 @@ class Sequential:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Checked samples (n, k) and targets; `shape` is that of one sample."""
-
-    x: np.ndarray
-    labels: np.ndarray | None
-    targets: np.ndarray | None
-    shape: tuple[int, ...]
-
-    def part(self, first: int, last: int | None) -> _Samples:
-        """Rows from first to last, as views."""
-        rows = slice(first, last)
-        return _Samples(
-            self.x[rows],
-            None if self.labels is None else self.labels[rows],
-            None if self.targets is None else self.targets[rows],
-            self.shape,
-        )
-
-    def for_kernels(self, layout: plans.Layout, *, compress: bool = True, train: bool = False) -> Data:
-        return plans.data(layout, self.x, self.labels, self.targets, compress=compress, train=train)
-
-
 def _shapes(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shape of a sample before the first layer and behind each."""
     shapes = [shape]
     for layer in layers:
         shapes.append(layer.shape_after(shapes[-1]))
     return shapes
+
+
+# ---------------------------------------------------------------------------------------------- where batches come from
+
+
+class _Source:
+    """Batches of an epoch.
+
+    Attributes:
+        shape: Of one sample.
+        steps: Batches of an epoch, or None where that is not known.
+        is_empty: Whether the last epoch found nothing to train on.
+    """
+
+    shape: tuple[int, ...] = ()
+    steps: int | None = None
+    is_empty = False
+
+    def begin(self, trainer: Trainer) -> None:
+        """Prepare for the epochs."""
+        raise NotImplementedError
+
+    def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Train an epoch, a slice at a time: (first, first, {}) before each and (first, behind the last, logs) after."""
+        raise NotImplementedError
+
+
+class _Arrays(_Source):
+    """Batches of arrays, in an order that is drawn anew for each epoch."""
+
+    def __init__(
+        self,
+        model: Sequential,
+        train: Samples,
+        chosen: np.ndarray | None,
+        batch: int,
+        shuffle: bool,
+        steps_per_epoch: int | None,
+    ):
+        self._model, self._train, self._shuffle = model, train, shuffle
+        self._chosen = np.arange(len(train)) if chosen is None else chosen
+        self._batch = min(batch, len(self._chosen))
+        self.shape = train.shape
+        steps = math.ceil(len(self._chosen) / batch)
+        self.steps = steps if steps_per_epoch is None else min(steps_per_epoch, steps)
+
+    def begin(self, trainer: Trainer) -> None:
+        """Bring the samples into the kernels' form."""
+        self._trainer = trainer
+        self._scorer = self._model._scorer(self._train)
+        self._data = self._train.for_kernels(self._model._need_built(), train=True)
+        self._totals = plans.totals(trainer.plan(self._scorer), self._scorer.scorings)
+
+    def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Train an epoch."""
+        order, weighted = self._chosen, self._train.weights is not None
+        if self._shuffle:
+            order = random.generator().permutation(order)
+        if self.steps is not None:
+            order = order[: self.steps * self._batch]
+        self._totals[:] = 0
+        for begin, done in self._trainer.steps(self._scorer, self._data, order, self._batch, self._totals, single):
+            if begin == done:
+                yield begin, done, {}
+            else:
+                yield begin, done, self._scorer.logs(self._totals, min(done * self._batch, len(order)), weighted)
+
+
+class _Batches(_Source):
+    """Batches that an iterable yields: (x, y), or (x, y, weights)."""
+
+    def __init__(self, model: Sequential, batches: Any, steps: int | None, class_weight: dict[int, float] | None):
+        self._model, self._batches, self._class_weight = model, batches, class_weight
+        self.steps = steps
+        if steps is None and hasattr(batches, "__len__"):
+            self.steps = len(batches)
+        self._limit = steps
+        self._iterator: Any = None
+        self._ahead: list[Samples] = []
+        first = next(self._raw(), None)
+        if first is None:
+            raise ValueError("the iterable of batches is empty")
+        self._ahead = [first]
+        self.shape = first.shape
+
+    def _raw(self) -> Iterator[Samples]:
+        """The batches from here on, checked."""
+        again = self._iterator is None or not hasattr(self._batches, "__next__")
+        self._iterator = checks.batches(self._batches) if again else self._iterator
+        for batch in self._iterator:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise ValueError(f"an iterable must yield (x, y) or (x, y, weights), got {type(batch).__name__}")
+            yield self._model._pair(*batch, class_weight=self._class_weight, of=" of a batch")
+
+    def pieces(self) -> Iterator[Samples]:
+        """The batches of one pass."""
+        first, self._ahead = self._ahead, []
+        source = self._iterating if first and self._iterating is not None else self._raw()
+        self._iterating = None
+        count = 0
+        for piece in (*first,):
+            yield piece
+            count += 1
+        while self._limit is None or count < self._limit:
+            piece = next(source, None)
+            if piece is None:
+                return
+            yield piece
+            count += 1
+
+    _iterating: Any = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Nothing to prepare but what batches are scored by."""
+        self._trainer = trainer
+        self._scorer = self._model._scorer(self._ahead[0])
+        self._totals = plans.totals(trainer.plan(self._scorer), self._scorer.scorings)
+
+    def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Train an epoch."""
+        self._totals[:] = 0
+        layout, samples, step = self._model._need_built(), 0, 0
+        for piece in self.pieces():
+            yield step, step, {}
+            data = piece.for_kernels(layout, compress=False, train=True)
+            self._trainer.batch(self._scorer, data, len(piece), self._totals)
+            samples += len(piece)
+            step += 1
+            yield step - 1, step, self._scorer.logs(self._totals, samples, piece.weights is not None)
+        self.is_empty = step == 0
+        if self.is_empty:
+            warnings.warn("the iterable of batches has run out before the last epoch; training ends", stacklevel=4)
+
+
+def _inputs(batches: Any, steps: int | None) -> Iterator[Any]:
+    """The x of batches to predict."""
+    for step, batch in enumerate(checks.batches(batches)):
+        if step == steps:
+            return
+        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def _split(samples: Samples, fraction: Any, how: str) -> tuple[Samples, np.ndarray | None, Samples]:
+    """Samples to train on, which of them, and those to validate with."""
+    how = checks.known_name("validation_from", how, ("tail", "shuffled", "stratified"))
+    at = checks.split(len(samples), fraction)
+    if how == "tail":
+        return samples.rows(slice(0, at)), None, samples.rows(slice(at, None))
+    order = random.generator().permutation(len(samples))
+    if how == "stratified":
+        classes = samples.labels
+        if classes is None and samples.targets is not None:
+            targets = samples.targets
+            classes = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
+        assert classes is not None
+        # Each class in turn from the shuffled order; every sample's place in its class decides.
+        kept = np.zeros(len(samples), bool)
+        for value in np.unique(classes):
+            own = order[classes[order] == value]
+            kept[own[: round(len(own) * (1 - float(fraction)))]] = True
+        order = np.concatenate([order[kept[order]], order[~kept[order]]])
+        at = int(kept.sum())
+        if at in (0, len(samples)):
+            raise ValueError(f"{len(samples)} samples are not enough to split off {fraction} of each class")
+    return samples, np.sort(order[:at]), samples.rows(np.sort(order[at:]))

@@ -260,6 +260,22 @@ class Scoring:
         return address(kernel, metrics.COUNT if self.counts else losses.SCORE, dtype)
 
 
+class Adjust:
+    """What is done to each variable besides the optimizer's step; see kernels/adjust.py and training.Adjustments."""
+
+    def variables(self, numbers: Any) -> np.ndarray:
+        """The kernel's table; the variables' numbers are added to `numbers`."""
+        raise NotImplementedError
+
+    def chunks(self) -> np.ndarray:
+        """The kernel's table."""
+        raise NotImplementedError
+
+    def address(self, dtype: str) -> int:
+        """Address of the kernel."""
+        raise NotImplementedError
+
+
 def plan(
     layout: Layout,
     loss: Scoring | None = None,
@@ -324,6 +340,20 @@ def slots(layout: Layout, optimizer: str, start: float = 0.0) -> np.ndarray:
     """State of an optimizer at its start."""
     made = aligned_zeros(optimizers.SLOTS[optimizer] * layout.size, layout.dtype)
     made += layout.dtype.type(start)
+    return made
+
+
+def aligned_copy(theta: np.ndarray) -> np.ndarray:
+    """The same numbers from the start of a memory line on."""
+    made = aligned_zeros(theta.size, theta.dtype)
+    made[:] = theta
+    return made
+
+
+def joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """State of an optimizer with more behind it."""
+    made = aligned_zeros(slots.size + more.size, slots.dtype)
+    made[: slots.size], made[slots.size :] = slots, more
     return made
 
 

@@ -139,7 +139,9 @@ def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, 
 @part
 def operation_forward(plan, layer, theta, scratch, out, out_at, rows, first, last, left, right, training, key):
     """What an operation below plan.turn, or before it, puts out: as rows into `out`."""
-    operate(plan, layer, FORWARD, theta, theta, scratch, out, out_at, rows, first, last, left, right, training, key, 0.0)
+    operate(
+        plan, layer, FORWARD, theta, theta, scratch, out, out_at, rows, first, last, left, right, training, key, 0.0
+    )
 
 
 @part

@@ -146,9 +146,15 @@ def poisson_unit(numbers, n, joint, p, y):
 
 
 @part
+def signed(numbers, n, y):
+    """Targets of a hinge: -1 and 1, or from 0 and 1 where numbers[n] is 1."""
+    return fma(y, splat(y, 1 + numbers[n]), splat(y, -numbers[n]))
+
+
+@part
 def hinge_unit(numbers, n, joint, p, y):
     """max(1 - y p, 0)."""
-    zero = splat(p, 0)
+    y, zero = signed(numbers, n, y), splat(p, 0)
     gap = splat(p, 1) - y * p
     return maximum(gap, zero), where_less(zero, gap, -y, zero)
 
@@ -156,6 +162,7 @@ def hinge_unit(numbers, n, joint, p, y):
 @part
 def squared_hinge_unit(numbers, n, joint, p, y):
     """max(1 - y p, 0)^2."""
+    y = signed(numbers, n, y)
     gap = maximum(splat(p, 1) - y * p, splat(p, 0))
     return gap * gap, splat(p, -2) * y * gap
 

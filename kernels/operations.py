@@ -158,17 +158,18 @@ def batch_normalization(
 ):  # fmt: skip
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, by the batch in training and by running means otherwise.
 
-    numbers      momentum, epsilon, whether gamma is trained, whether beta is
+    numbers      momentum, epsilon, whether gamma is trained, whether beta is, whether the running means stand still
     parameters   gamma, beta; state: running mean, running variance; work: mean, 1 / sqrt of each unit
     """
     out_of_line()
     zero, share = splat(theta, 0), splat(theta, 1.0 / rows)
+    moving = training and numbers[numbers_at + 4] == 0
     momentum, epsilon = splat(theta, numbers[numbers_at]), splat(theta, numbers[numbers_at + 1])
     for j in range(left, right, lanes(theta)):
         gamma = load(theta, params_at + j)
         if phase == FORWARD:
             mean, variance = load(theta, state_at + j), load(theta, state_at + row + j)
-            if training:
+            if moving:
                 total, old_mean, old_variance = zero, mean, variance
                 for i in range(0, rows * row, row):
                     total = total + load(below, below_at + i + j)
@@ -199,6 +200,8 @@ def batch_normalization(
                     store(target, params_at + row + j, load(target, params_at + row + j) + total)
             else:
                 factor, total, product = gamma * inverse, total * share, product * share
+                if not moving:
+                    total, product = zero, zero
                 for i in range(0, rows * row, row):
                     normal = (load(below, below_at + i + j) - mean) * inverse
                     d = load(delta_out, delta_at + i + j) - total
@@ -295,7 +298,9 @@ def prelu(phase, training, numbers, numbers_at, theta, params_at, state_at, targ
             if phase == FORWARD:
                 store(out, out_at + i + j, fma(slope, minimum(x, zero), maximum(x, zero)))
             else:
-                store(delta_below, below_at + i + j, load(delta_out, delta_at + i + j) * where_less(zero, x, one, slope))
+                store(
+                    delta_below, below_at + i + j, load(delta_out, delta_at + i + j) * where_less(zero, x, one, slope)
+                )
 
 
 # ------------------------------------------------------------------ rescaling: x scale + offset

@@ -1,0 +1,491 @@
+"""How a compiled model's batches are run: what it is scored by, the data of a call, the steps of training.
+
+models.py checks and orchestrates, callbacks watch; here the kernels are called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import constraints, losses, optimizers, regularizers, threads
+from . import plan as plans
+from .kernels import epoch as kernels
+from .kernels.by_address import address
+from .kernels.optimizers import HYPER_SIZE, SLOTS
+from .kernels.plan import Data
+from .kernels.team import NOT_FINITE
+from .layers import Layer, Variable
+from .metrics import Metric
+
+# Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
+# weights many times, and few enough that their activations stay in the second-level cache.
+_ROWS_PER_THREAD = 144
+
+# Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
+_KEPT_WORKSPACES = 4
+_NO_TOTALS, _NO_HYPER, _NO_RATES = np.zeros(0), np.zeros(HYPER_SIZE), np.zeros(0)
+_NO_OUT = {name: np.zeros((0, 0), name) for name in ("float32", "float64")}
+_NO_SLOTS = {name: np.zeros(0, name) for name in ("float32", "float64")}
+
+# Floating-point operations of the first slice of a training, before it is known how fast it is.
+_FIRST_SLICE = 1.5e8
+
+# Elements of a chunk of parameters in kernels/adjust.py: enough for its sums to cost nothing beside them.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked samples (n, k), targets and weights; `shape` is that of one sample."""
+
+    x: np.ndarray
+    labels: np.ndarray | None
+    targets: np.ndarray | None
+    weights: np.ndarray | None
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, which: Any) -> Samples:
+        """Those of a slice, as views, or of an array of indices."""
+        parts = (None if a is None else a[which] for a in (self.labels, self.targets, self.weights))
+        return Samples(self.x[which], *parts, self.shape)
+
+    def for_kernels(self, layout: plans.Layout, *, compress: bool = True, train: bool = False) -> Data:
+        """The same as kernels read them."""
+        return plans.data(layout, self.x, self.labels, self.targets, self.weights, compress=compress, train=train)
+
+
+class Scorer:
+    """What batches are scored by: the loss and the metrics, for targets of one kind.
+
+    Args:
+        loss: Of the model.
+        metrics: That take all samples alike.
+        weighted: Metrics in which the samples' weights count.
+        units: Of the last layer.
+        sample: Targets, of which the kind is taken.
+    """
+
+    def __init__(
+        self,
+        loss: losses.Loss,
+        metrics: Sequence[Metric],
+        weighted: Sequence[Metric],
+        units: int,
+        targets: np.ndarray | None,
+    ):
+        self.loss = loss.scoring(targets)
+        self.metrics = [metric.for_targets(units, loss.sparse) for metric in (*metrics, *weighted)]
+        flags = [False] * len(metrics) + [True] * len(weighted)
+        self.scorings = tuple(
+            dataclasses.replace(metric.scoring(units), weighted=flag) for metric, flag in zip(self.metrics, flags)
+        )
+        self.names = names(metrics, weighted)
+        self.means = sum(not scoring.counts for scoring in self.scorings)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What its plan depends on."""
+        return self.loss, self.scorings
+
+    def logs(self, totals: np.ndarray, samples: int, weighted: bool, penalty: float = 0.0) -> dict[str, Any]:
+        """Values by name, from the sums over so many samples."""
+        values: list[Any] = [float(totals[0] / samples) + penalty]
+        mean, at = 1, 2 + self.means
+        for metric, scoring in zip(self.metrics, self.scorings):
+            if scoring.counts:
+                values.append(metric.result(totals[at : at + scoring.counts]))
+                at += scoring.counts
+            else:
+                weight = totals[1 + self.means] if weighted and scoring.weighted else samples
+                values.append(metric.result(totals[mean : mean + 1] / weight) if weight else 0.0)
+                mean += 1
+        return dict(zip(self.names, values))
+
+
+def names(metrics: Sequence[Metric], weighted: Sequence[Metric]) -> list[str]:
+    """What History and evaluate call the loss and the metrics; a second metric of a name is weighted_..."""
+    made = ["loss"]
+    for metric in (*metrics, *weighted):
+        name = metric.name
+        if name in made:
+            name = f"weighted_{name}"
+        number = 1
+        while name in made:
+            name, number = f"{metric.name}_{number}", number + 1
+        made.append(name)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------- penalties
+
+
+@dataclass(frozen=True)
+class Adjustments(plans.Adjust):
+    """What is done with each variable besides the optimizer's step; see kernels/adjust.py.
+
+    Attributes:
+        places: Where each variable lies: start in theta, rows, units, distance of two rows.
+        items: The variables, and whether each decays.
+    """
+
+    places: tuple[tuple[int, int, int, int], ...]
+    items: tuple[tuple[Variable, bool], ...]
+
+    def variables(self, numbers: Any) -> np.ndarray:
+        """The kernel's table; the variables' numbers are added to numbers."""
+        rows = []
+        for place, (variable, decays) in zip(self.places, self.items):
+            kind, axis, own = _constraint(variable.constraint)
+            l1, l2, orthogonal, columns = _regularizer(variable.regularizer)
+            at = numbers.add((l1, l2, orthogonal, columns, *own))
+            if place[1] == 1 and variable.view.ndim == 1:
+                axis = 1  # the norm of a bias is that of all its numbers
+            rows.append((*place, at, kind, axis, int(decays)))
+        return np.array(rows, np.int64).reshape(-1)
+
+    def chunks(self) -> np.ndarray:
+        """The kernel's table."""
+        made = []
+        for index, (start, rows, _, row) in enumerate(self.places):
+            for first in range(0, rows * row, _CHUNK):
+                made.append((start + first, min(_CHUNK, rows * row - first), index))
+        return np.array(made, np.int64).reshape(-1)
+
+    def address(self, dtype: str) -> int:
+        """Address of the kernel."""
+        from .kernels import adjust  # compiled only where it is needed
+
+        return address(adjust.adjust, adjust.ADJUST, dtype)
+
+    @property
+    def partial(self) -> int:
+        """Sums that the kernel keeps."""
+        return 2 * (len(self.chunks()) // 3) + max(max(rows, units) for _, rows, units, _ in self.places)
+
+
+def _regularizer(regularizer: regularizers.Regularizer | None) -> tuple[float, float, float, float]:
+    """l1, l2, factor of the orthogonal penalty, whether of columns."""
+    if regularizer is None:
+        return 0.0, 0.0, 0.0, 0.0
+    if type(regularizer) in (regularizers.L1, regularizers.L2, regularizers.L1L2):
+        return regularizer.l1, regularizer.l2, 0.0, 0.0  # type: ignore[attr-defined]
+    if type(regularizer) is regularizers.OrthogonalRegularizer:
+        return 0.0, 0.0, regularizer.factor, float(regularizer.mode == "columns")
+    raise ValueError(
+        f"{regularizer!r} can't be trained with: L1, L2, L1L2 and OrthogonalRegularizer have compiled forms"
+    )
+
+
+def _constraint(constraint: constraints.Constraint | None) -> tuple[int, int, tuple[float, float, float]]:
+    """Kind in kernels.adjust.CONSTRAINTS, axis, and its numbers."""
+    none = (0.0, 0.0, 0.0)
+    if constraint is None:
+        return 0, 0, none
+    if type(constraint) is constraints.NonNeg:
+        return 1, 0, none
+    if type(constraint) is constraints.MaxNorm:
+        return 2, constraint.axis, (0.0, constraint.max_value, 1.0)
+    if type(constraint) is constraints.MinMaxNorm:
+        return 2, constraint.axis, (constraint.min_value, constraint.max_value, constraint.rate)
+    if type(constraint) is constraints.UnitNorm:
+        return 3, constraint.axis, none
+    raise ValueError(
+        f"{constraint!r} can't be trained with: NonNeg, MaxNorm, MinMaxNorm and UnitNorm have compiled forms"
+    )
+
+
+def adjustments(
+    layers: Sequence[Layer], theta: np.ndarray, layout: plans.Layout, optimizer: optimizers.Optimizer
+) -> Adjustments | None:
+    """What is to be done besides the optimizer's step, or None where there is nothing."""
+    items, places, needed = [], [], optimizer.adjusts
+    for layer in layers:
+        trained = layer.trainable_variables
+        needed |= len(trained) < sum(variable.trained for variable in layer.variables) and not _is_direct(optimizer)
+        for variable in trained:
+            needed |= variable.regularizer is not None or variable.constraint is not None
+            _regularizer(variable.regularizer)
+            _constraint(variable.constraint)
+            items.append((variable, optimizer.decays(f"{layer.name}/{variable.name}")))
+            places.append(_place(variable.view, theta))
+    return Adjustments(tuple(places), tuple(items)) if needed and items else None
+
+
+def _is_direct(optimizer: optimizers.Optimizer) -> bool:
+    return optimizer.kernel_name == "sgd" and not optimizer.adjusts
+
+
+def _place(view: np.ndarray, theta: np.ndarray) -> tuple[int, int, int, int]:
+    """Start, rows, units and distance of two rows of a view of theta; a bias is one row."""
+    item = theta.itemsize
+    start = (view.ctypes.data - theta.ctypes.data) // item
+    if view.ndim == 1:
+        row = -(-view.size * item // 64) * 64 // item
+        return start, 1, view.size, row
+    return start, view.shape[0], view.shape[1], view.strides[0] // item
+
+
+def penalty(layers: Sequence[Layer]) -> float:
+    """Sum of the penalties on all weights."""
+    return sum(
+        variable.regularizer(variable.view)
+        for layer in layers
+        for variable in layer.trainable_variables
+        if variable.regularizer is not None
+    )
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+class Trainer:
+    """The steps of training of one compiled model; it lives until compile or another layer.
+
+    Args:
+        layers: Of the model.
+        layout: Of the model.
+        theta: Its parameters.
+        optimizer: As compiled.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], layout: plans.Layout, theta: np.ndarray, optimizer: optimizers.Optimizer
+    ):
+        self._layout, self._theta, self.optimizer = layout, theta, optimizer
+        self._adjust = adjustments(layers, theta, layout, optimizer)
+        kernel = optimizer.kernel_name
+        self.slots = plans.slots(layout, kernel, optimizer.slot_start)
+        if optimizer.use_ema:
+            mean = np.zeros(layout.size, layout.dtype)
+            self.slots = plans.joined(self.slots, mean)
+        self._plans: dict[Any, Any] = {}
+        self._scratch: dict[Any, Any] = {}
+        self._paces: dict[Any, threads.Pace] = {}
+
+    @property
+    def swept(self) -> bool:
+        """Whether gradients are summed apart from the weights."""
+        return self._adjust is not None or self.optimizer.kernel_name != "sgd"
+
+    def plan(self, scorer: Scorer) -> Any:
+        """The kernels' tables."""
+        found = self._plans.get(scorer.key)
+        if found is None:
+            found = self._plans[scorer.key] = plans.plan(
+                self._layout, scorer.loss, scorer.scorings, self.optimizer.kernel_name, adjust=self._adjust,
+                every=self.optimizer.every,
+            )  # fmt: skip
+        return found
+
+    def scratch(self, batch: int, scorer: Scorer, weighted: bool, team: int) -> Any:
+        """Buffers for batches of up to so many rows."""
+        key = batch, scorer.means, weighted, team
+        if key not in self._scratch:
+            if len(self._scratch) >= _KEPT_WORKSPACES:
+                self._scratch.clear()
+            self._scratch[key] = plans.scratch(
+                self._layout, batch, team, scorer.means, swept=self.swept, train=True, weighted=weighted,
+                partial=0 if self._adjust is None else self._adjust.partial,
+            )  # fmt: skip
+        return self._scratch[key]
+
+    def steps(
+        self,
+        scorer: Scorer,
+        data: Data,
+        order: np.ndarray,
+        batch: int,
+        totals: np.ndarray,
+        single: bool = False,
+    ) -> Iterator[tuple[int, int]]:
+        """Train on all batches of `order`, a slice at a time; yields how many are done before each slice, and after it.
+
+        Args:
+            scorer: What they are scored by.
+            data: The samples.
+            order: Which of them, in batches.
+            batch: Samples of a batch.
+            totals: Sums over the samples, added to.
+            single: Whether a slice is one batch.
+        """
+        layout, optimizer = self._layout, self.optimizer
+        steps, samples = math.ceil(len(order) / batch), len(order)
+        inputs = len(data.value) / max(1, len(data.starts) - 1) if len(data.starts) else layout.inputs
+        operations = layout.step_operations(min(batch, samples), inputs)
+        team = min(threads.team_size(operations), layout.most_threads)
+        pace = self._paces.get((batch, team))
+        weighted = data.weights.size > 0
+        scratch, plan = self.scratch(batch, scorer, weighted, team), self.plan(scorer)
+        start = optimizer.iterations
+
+        def take(size: int, first: int, last: int) -> float:
+            begin = time.perf_counter()
+            hyper = optimizer.hyper()
+            hyper[0] = start
+            threads.run(
+                kernels.run, size, scratch.sync, plan, self._theta, self.slots, hyper, rates, data, order, batch, first,
+                last, scratch, totals, _NO_OUT[layout.dtype.name], True,
+            )  # fmt: skip
+            optimizer.iterations = start + last
+            return time.perf_counter() - begin
+
+        rates = optimizer.rates(steps)
+        if pace is None:
+            pace = self._paces[batch, team] = threads.Pace(team, max(1, int(_FIRST_SLICE / operations)))
+            take(team, 0, 0)  # loads the kernel and starts the threads, so that no slice's time has that in it
+        first = 0
+        while first < steps:
+            size, count = pace.next(steps - first)
+            count = 1 if single else count
+            yield first, first
+            if not optimizer.is_scheduled and rates[first] != optimizer.learning_rate:
+                rates = optimizer.rates(steps)  # a callback has set it
+            pace.took(count, take(size, first, first + count))
+            first += count
+            yield first - count, first
+
+    def batch(self, scorer: Scorer, data: Data, count: int, totals: np.ndarray) -> None:
+        """Train one step on the first `count` samples of data."""
+        for _ in self.steps(scorer, data, np.arange(count), count, totals, single=True):
+            pass
+
+    def gradients(
+        self, layers: Sequence[Layer], scorer: Scorer, data: Data, count: int
+    ) -> dict[str, list[np.ndarray]]:  # fmt: skip
+        """Gradients of the mean loss of `count` samples, by layer, of the arrays that are trained; nothing changes."""
+        layout = self._layout
+        # As a step of which the optimizer changes nothing, so that the gradient is left.
+        plan = self.plan(scorer)._replace(direct=0, trainable=0, adjust=0, every=1)
+        scratch = plans.scratch(
+            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0
+        )  # fmt: skip
+        totals, theta = plans.totals(plan, scorer.scorings), plans.aligned_copy(self._theta)
+        threads.run(
+            kernels.run, 1, scratch.sync, plan, theta, self.slots, self.optimizer.hyper(), np.zeros(1), data,
+            np.arange(count), count, 0, 1, scratch, totals, _NO_OUT[layout.dtype.name], True,
+        )  # fmt: skip
+        found = {}
+        for layer in layers:
+            own = []
+            for variable in layer.trainable_variables:
+                start, rows, units, row = _place(variable.view, self._theta)
+                values = scratch.gradient[start : start + rows * row].reshape(rows, row)[:, :units]
+                own.append(values.reshape(variable.view.shape).copy())
+            if own:
+                found[layer.name] = own
+        return found
+
+    def finish(self) -> None:
+        """At the end of a fit: running means take the place of the weights."""
+        if self.optimizer.use_ema and self.optimizer.iterations:
+            size = self._layout.trainable
+            at = SLOTS[self.optimizer.kernel_name] * self._layout.size
+            self._theta[:size] = self.slots[at : at + size]
+
+
+# ---------------------------------------------------------------------------------------------- inference
+
+
+class Runner:
+    """Batches through the network of one model, without training; keeps its buffers.
+
+    Args:
+        layout: Of the model.
+        theta: Its parameters.
+    """
+
+    def __init__(self, layout: plans.Layout, theta: np.ndarray):
+        self._layout, self._theta = layout, theta
+        self._workspaces: dict[tuple[int, int, int, bool], list[Any]] = {}
+        self._plans: dict[Any, Any] = {}
+
+    def plan(self, scorer: Scorer | None = None) -> Any:
+        """The kernels' tables; without a scorer for the output alone."""
+        key = None if scorer is None else scorer.key
+        found = self._plans.get(key)
+        if found is None:
+            found = (
+                plans.plan(self._layout) if scorer is None else plans.plan(self._layout, scorer.loss, scorer.scorings)
+            )
+            self._plans[key] = found
+        return found
+
+    def run(self, data: Data, order: np.ndarray, scorer: Scorer | None, totals: np.ndarray, out: np.ndarray) -> bool:
+        """Take the samples of `order` through the network for whichever of totals and out are not empty.
+
+        Returns whether all inputs are finite.
+        """
+        layout, count = self._layout, len(order)
+        size = threads.team_size(2.0 * layout.weights * count, waking=True)
+        # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
+        # call, in two sizes for each team. Two threads in here at once have two of them.
+        batch = 1 if count == 1 else _ROWS_PER_THREAD * size
+        means, weighted = 0 if scorer is None else scorer.means, data.weights.size > 0
+        kept = self._workspaces.setdefault((batch, size, means, weighted), [])
+        try:
+            scratch = kept.pop()
+        except IndexError:
+            scratch = plans.scratch(layout, batch, size, means, weighted=weighted)
+        threads.run(
+            kernels.run, size, scratch.sync,
+            self.plan(scorer), self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES, data, order, batch,
+            0, -(-count // batch), scratch, totals, out, False,
+        )  # fmt: skip
+        finite = not scratch.sync[NOT_FINITE]
+        scratch.sync[NOT_FINITE] = 0
+        if len(kept) < _KEPT_WORKSPACES:
+            kept.append(scratch)
+        return finite
+
+    def totals(self, scorer: Scorer, data: Data, order: np.ndarray) -> np.ndarray:
+        """Sums of the loss and of the metrics over the samples of `order`."""
+        totals = plans.totals(self.plan(scorer), scorer.scorings)
+        self.run(data, order, scorer, totals, _NO_OUT[self._layout.dtype.name])
+        return totals
+
+    def outputs(self, data: Data, count: int) -> tuple[np.ndarray, bool]:
+        """Output (count, units) of the network, and whether all inputs are finite."""
+        out = np.empty((count, self._layout.outputs), self._layout.dtype)
+        return out, self.run(data, np.arange(count), None, _NO_TOTALS, out)
+
+    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray) -> dict[str, np.ndarray]:
+        """Output of each layer that is a stage, or part of one, for samples (n, k)."""
+        layout, tables, plan = self._layout, self._layout.tables, self.plan()
+        parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
+        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1)
+        capacity = scratch.capacity
+        for first in range(0, len(x), _ROWS_PER_THREAD):
+            rows = x[first : first + _ROWS_PER_THREAD]
+            n, out = len(rows), np.empty((len(rows), layout.outputs), layout.dtype)
+            threads.run(
+                kernels.run, 1, scratch.sync, plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES,
+                plans.data(layout, rows, None, None), np.arange(n), n, 0, 1, scratch, _NO_TOTALS, out, False,
+            )  # fmt: skip
+            for i, own in enumerate(parts):
+                units, row = int(tables["units"][i + 1]), int(tables["row"][i + 1])
+                at = int(tables["offset"][i + 1]) * capacity
+                block = scratch.acts[at : at + row * capacity]
+                if i + 1 < tables["turn"]:
+                    own.append(block.reshape(capacity, row)[:n, :units].copy())
+                else:
+                    own.append(block.reshape(row, capacity)[:units, :n].T.copy())
+        found: dict[str, np.ndarray] = {}
+        at = -1
+        for owner, layer in enumerate(layers):
+            mine = [i for i, stage in enumerate(layout.stages) if stage.owner == owner]
+            if mine:
+                at = mine[-1]
+            elif not layer.stages(1):
+                continue
+            found[layer.name] = np.concatenate(parts[at])
+        return found
