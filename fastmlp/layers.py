@@ -596,7 +596,7 @@ class _Normalized(Layer):
 
 
 class BatchNormalization(_Normalized):
-    """gamma (x - mean) / sqrt(variance + epsilon) + beta, of each unit: over the batch in training, by running means else.
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, of a unit: by the batch in training, else by running means.
 
     Args:
         axis: -1, the units.
@@ -659,7 +659,7 @@ class LayerNormalization(_Normalized):
         epsilon: Added to the variance; 0.001 is Keras's default.
         center: Whether there is beta.
         scale: Whether there is gamma.
-        rms_scaling: Whether the mean is left alone, and x divided by its root mean square.
+        rms_scaling: Whether x itself, not its distance from the mean, is divided by the deviation, without beta.
         options: beta_initializer, gamma_initializer and the regularizers and constraints of both; input_shape, name,
             trainable.
 

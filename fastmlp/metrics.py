@@ -566,7 +566,7 @@ class R2Score(Metric):
         else:
             score = raw
         if self.num_regressors:
-            n, p = count[0], self.num_regressors
+            n, p = count.sum(), self.num_regressors  # of all units together, as in Keras
             if n - p - 1 > 0:
                 score = 1 - (1 - score) * (n - 1) / (n - p - 1)
         return score if self.class_aggregation is None else float(score)
@@ -611,5 +611,5 @@ def get(identifier: Any) -> Metric:
 def _by_name(name: str) -> Metric:
     short = _SHORT.get(name.lower())
     if short is None:
-        short = {cls.__name__.lower(): key for key, cls in _CLASSES.items()}.get(name.lower())  # type: ignore[attr-defined]
+        short = {cls.__name__.lower(): key for key, cls in _CLASSES.items()}.get(name.lower())
     return _CLASSES[short or known_name("metric", name, (*NAMES, *_SHORT))](name=name)

@@ -251,7 +251,7 @@ class Sequential:
         last = self._last_activation()
         if getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid"):
             raise ValueError(
-                f"{loss.name} with from_logits=True expects the last layer to be linear, but it ends with {last!r}, which "
+                f"{loss.name} with from_logits=True expects a linear last layer, but it ends with {last!r}, which "
                 "would be applied twice; leave out one of them"
             )
 
@@ -318,8 +318,8 @@ class Sequential:
         if class_weight is not None:
             if weights is not None:
                 raise ValueError(
-                    "class_weight and sample_weight can't be used together: multiply the weights of the samples by those "
-                    "of their classes, and give sample_weight alone"
+                    "class_weight and sample_weight can't be used together: multiply the samples' weights by those of "
+                    "their classes, and give sample_weight alone"
                 )
             classes = labels if labels is not None else None
             if classes is None and targets is not None:
@@ -380,8 +380,8 @@ class Sequential:
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
             verbose: 0 prints nothing, 1 a live bar, 2 a line per epoch; "auto" is 1.
-            callbacks: Callbacks of fastmlp.callbacks. Those that only look at epochs cost nothing; for one that looks at
-                batches each is a call of its own.
+            callbacks: Callbacks of fastmlp.callbacks. Those that only look at epochs cost nothing; for one that looks
+                at batches each is a call of its own.
             validation_split: Share of the samples that is held out and reported as val_...
             validation_data: (x, y), (x, y, weights) or an iterable of batches to report as val_... instead.
             shuffle: Whether every epoch takes the samples in a new order.
@@ -392,8 +392,8 @@ class Sequential:
             validation_steps: The same for validation_data.
             validation_batch_size: Taken for Keras's sake: the result doesn't depend on it.
             validation_freq: Validate every so many epochs, or behind those of a list, counted from 1.
-            validation_from: Which samples validation_split takes: "tail", the last ones, as Keras does; "shuffled", any;
-                "stratified", any, so many of each class.
+            validation_from: Which samples validation_split takes: "tail", the last ones, as Keras does; "shuffled",
+                any; "stratified", any, so many of each class.
 
         Returns:
             The History, also kept as model.history.
@@ -487,9 +487,9 @@ class Sequential:
                     break
                 if not math.isfinite(logs["loss"]):
                     raise FloatingPointError(
-                        f"training diverged in epoch {epoch + 1}: the loss is {logs['loss']}. Try a smaller learning_rate "
-                        f"(now {optimizer.learning_rate:g}), or inputs scaled to about -1 to 1. The weights are lost; "
-                        "model.history holds the epochs before"
+                        f"training diverged in epoch {epoch + 1}: the loss is {logs['loss']}. Try a smaller "
+                        f"learning_rate (now {optimizer.learning_rate:g}), or inputs scaled to about -1 to 1. The "
+                        "weights are lost; model.history holds the epochs before"
                     )
             if source.is_empty:
                 break
@@ -511,7 +511,8 @@ class Sequential:
             raise ValueError(
                 "validation_data must be (x_val, y_val), (x_val, y_val, weights) or an iterable of batches"
             )
-        return self._pair(*data, of=" of validation_data")
+        x, y, *weights = data
+        return self._pair(x, y, weights[0] if weights else None, of=" of validation_data")
 
     def _evaluate(self, held_out: Any, data: Any, watchers: CallbackList | None) -> dict[str, Any]:
         """Loss and metrics of samples, or of an iterable of batches, with the hooks of test."""
@@ -813,7 +814,7 @@ class _Source:
         raise NotImplementedError
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Train an epoch, a slice at a time: (first, first, {}) before each and (first, behind the last, logs) after."""
+        """Train an epoch in slices: yields (first, first, {}) before each and (first, behind the last, logs) after."""
         raise NotImplementedError
 
 
@@ -867,45 +868,44 @@ class _Batches(_Source):
         if steps is None and hasattr(batches, "__len__"):
             self.steps = len(batches)
         self._limit = steps
-        self._iterator: Any = None
-        self._ahead: list[Samples] = []
-        first = next(self._raw(), None)
+        # The first batch tells the shape; it is kept for the first pass, together with what comes behind it.
+        self._pass: Iterator[Samples] | None = self._raw()
+        first = next(self._pass, None)
         if first is None:
             raise ValueError("the iterable of batches is empty")
-        self._ahead = [first]
+        self._first: Samples | None = first
+        self._scored = first
         self.shape = first.shape
 
     def _raw(self) -> Iterator[Samples]:
-        """The batches from here on, checked."""
-        again = self._iterator is None or not hasattr(self._batches, "__next__")
-        self._iterator = checks.batches(self._batches) if again else self._iterator
-        for batch in self._iterator:
+        """The batches from the iterable's start, or from where an iterator stands, checked."""
+        for batch in checks.batches(self._batches):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise ValueError(f"an iterable must yield (x, y) or (x, y, weights), got {type(batch).__name__}")
-            yield self._model._pair(*batch, class_weight=self._class_weight, of=" of a batch")
+            x, y, *weights = batch
+            own = weights[0] if weights else None
+            yield self._model._pair(x, y, own, self._class_weight, " of a batch")
 
     def pieces(self) -> Iterator[Samples]:
         """The batches of one pass."""
-        first, self._ahead = self._ahead, []
-        source = self._iterating if first and self._iterating is not None else self._raw()
-        self._iterating = None
+        # An iterator that is limited goes on where it stood; anything else begins anew for each pass.
+        source = self._raw() if self._pass is None else self._pass
+        goes_on = hasattr(self._batches, "__next__")
+        self._pass = source if goes_on else None
+        first, self._first = self._first, None
         count = 0
-        for piece in (*first,):
-            yield piece
-            count += 1
         while self._limit is None or count < self._limit:
-            piece = next(source, None)
+            piece = first if first is not None else next(source, None)
+            first = None
             if piece is None:
                 return
             yield piece
             count += 1
 
-    _iterating: Any = None
-
     def begin(self, trainer: Trainer) -> None:
         """Nothing to prepare but what batches are scored by."""
         self._trainer = trainer
-        self._scorer = self._model._scorer(self._ahead[0])
+        self._scorer = self._model._scorer(self._scored)
         self._totals = plans.totals(trainer.plan(self._scorer), self._scorer.scorings)
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -93,8 +93,8 @@ class Optimizer(Configurable, kind="optimizer"):
             return
         if isinstance(self._learning_rate, schedules.LearningRateSchedule):
             raise TypeError(
-                f"{self.name} follows {self._learning_rate!r}, so its learning_rate can't be set; make the optimizer with "
-                "a number to set it later"
+                f"{self.name} follows {self._learning_rate!r}, so its learning_rate can't be set; make the optimizer "
+                "with a number to set it later"
             )
         if isinstance(value, dict):
             self._learning_rate = schedules.get(value)

@@ -56,8 +56,8 @@ class Samples:
 
     def rows(self, which: Any) -> Samples:
         """Those of a slice, as views, or of an array of indices."""
-        parts = (None if a is None else a[which] for a in (self.labels, self.targets, self.weights))
-        return Samples(self.x[which], *parts, self.shape)
+        labels, targets, weights = (None if a is None else a[which] for a in (self.labels, self.targets, self.weights))
+        return Samples(self.x[which], labels, targets, weights, self.shape)
 
     def for_kernels(self, layout: plans.Layout, *, compress: bool = True, train: bool = False) -> Data:
         """The same as kernels read them."""

@@ -1,14 +1,14 @@
-"""The optimizer's step where more is to be done than that: penalties, clipping, running means of the weights, constraints.
+"""The optimizer's step where more is to be done: penalties, clipping, running means of the weights, constraints.
 
 The parameters are `variables` (a layer's weights, its bias ...), cut into `chunks`, which a team shares. The order is
 Keras's: the gradient of the penalties is added and, where several steps make one, summed with the others; then the
 gradient is clipped, the weights decay, the optimizer takes its step, the running mean follows, the constraint comes
 last.
 
-    variables   (count, VARIABLE) int64, flat: where it begins in theta, its rows, units and the distance of two rows, where
-                its numbers begin, kind of its constraint, axis of its constraint, whether it decays
-    numbers     of a variable: l1, l2, factor of the orthogonal penalty, 1 where that is of columns; then its constraint's:
-                smallest norm, largest norm, rate
+    variables   (count, VARIABLE) int64, flat: where it begins in theta, its rows, units and the distance of two rows,
+                where its numbers begin, kind of its constraint, axis of its constraint, whether it decays
+    numbers     of a variable: l1, l2, factor of the orthogonal penalty, 1 where that is of columns; then its
+                constraint's: smallest norm, largest norm, rate
     chunks      (count, 3) int64, flat: first element, length in whole lines, variable
     partial     (2 * chunks + the longest row or column,) float64, written
 """
@@ -140,7 +140,7 @@ def clip(hyper, chunks, count, partial, gradient, first, last, variable):
 
 @part
 def follow(hyper, theta, slots, first, last, step):
-    """The running mean of the weights, which replaces them every EMA_OVERWRITE steps."""
+    """The running mean of the weights, which replaces them every EMA_OVERWRITE steps; step is that of the optimizer."""
     at = int(hyper[EMA_SLOT]) * theta.size
     kept = splat(theta, hyper[EMA_MOMENTUM] if step > 1 else 0.0)
     new = splat(theta, 1.0 - hyper[EMA_MOMENTUM] if step > 1 else 1.0)
@@ -246,7 +246,7 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
                     store(theta, i, load(theta, i) * kept)
             call_at(optimizer, (hyper, rate, step // every, theta, slots, gradient, first, last))
         if hyper[EMA_MOMENTUM] > 0:
-            follow(hyper, theta, slots, first, last, step)
+            follow(hyper, theta, slots, first, last, (step - 1) // every + 1)
     barrier(sync, size)
     for v in range(variables.size // VARIABLE):
         if variables[v * VARIABLE + CONSTRAINT] != 0:

@@ -1,8 +1,8 @@
 """Calls of a kernel by its address: how the epoch reaches activations, losses, metrics, optimizers and further layers.
 
 What a network is made of is known when it is compiled by its user, not when the epoch's kernel is. So that kernel holds
-none of it: the plan carries the address of each function it needs, which is compiled alone, when first asked for. A call
-costs 3 ns, as much as any other; a user's own loss or metric is reached the same way; and the epoch's kernel stays
+none of it: the plan carries the address of each function it needs, which is compiled alone, when first asked for. One
+call costs 3 ns, as much as any other; a user's own loss or metric is reached the same way; and the epoch's kernel stays
 small, since LLVM optimises all that is linked into a kernel again.
 
 A function is found by its protocol, the arguments that it takes (see PROTOCOLS). Whole numbers and truth values

@@ -1,8 +1,8 @@
 """Losses: the loss of each sample and its gradient by the network's output, in one pass over a line of samples.
 
-To add one: its section with a part on lanes, and a line in _PARTS; its twin goes into tests/reference.py. A loss that is a
-mean over the units has a part of one unit, from which _mean makes that of all. The epoch calls the kernels by address
-(see by_address.py).
+To add one: its section with a part on lanes, and a line in _PARTS; its twin goes into tests/reference.py. A loss that
+is a mean over the units has a part of one unit, from which _mean makes that of all. The epoch calls the kernels by
+address (see by_address.py).
 
 Outputs, targets and gradients are kept in lanes (see plan.py): unit j of the samples at `at + j * row`, so that a sum
 over the units is a sum of vectors. A part takes
@@ -320,10 +320,7 @@ def cosine_similarity_lanes(numbers, n, joint, a, at, row, labels, targets, here
 
 @part
 def categorical_crossentropy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
-    """L = -sum_j y_j log q_j with q = p / sum p, y smoothed by numbers[n]; for p = softmax(z): dL/dz_j = p_j sum y - y_j.
-
-    Returns the losses.
-    """
+    """L = -sum_j y_j log q_j, q = p / sum p; for p = softmax(z): dL/dz_j = p_j sum y - y_j. Smoothed by numbers[n]."""
     zero, factor = splat(a, 0), splat(a, scale)
     share, level = numbers[n], 1.0 / units
     norm = zero

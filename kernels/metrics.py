@@ -1,11 +1,11 @@
 """Metrics, taken while the outputs of a batch are at hand.
 
-Most are means over the samples: kernels of the same arguments as those of the losses (see losses.scoring), so every loss
-is a metric too. The others count: a kernel of the arguments COUNT adds what a batch holds to the metric's counts, from
-which Python makes the result at the end of the pass. The epoch calls both by address (see by_address.py).
+Most are means over the samples: kernels of the same arguments as those of the losses (see losses.scoring), so every
+loss is a metric too. The others count: a kernel of the arguments COUNT adds what a batch holds to the metric's counts,
+from which Python makes the result at the end of the pass. The epoch calls both by address (see by_address.py).
 
-To add one: its section with a part on lanes and a line in _PARTS, or a kernel and a line in COUNTERS; its twin goes into
-tests/reference.py.
+To add one: its section with a part on lanes and a line in _PARTS, or a kernel and a line in COUNTERS; its twin goes
+into tests/reference.py.
 """
 
 from . import losses
@@ -81,8 +81,8 @@ def in_top(a, at, row, units, j, k):
 def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
     """How many outputs, of positive and of negative targets, are above exactly t of the thresholds.
 
-    numbers   count of thresholds; unit that is looked at, or -1 for all; k, of whose largest outputs only, or 0; whether
-              the target is a class index; then the thresholds, ascending
+    numbers   count of thresholds; unit that is looked at, or -1 for all; k, of whose largest outputs only, or 0;
+              whether the target is a class index; then the thresholds, ascending
     counts    (thresholds + 1, 2), added to: weights of the positive and of the negative ones
     """
     out_of_line()
@@ -95,11 +95,8 @@ def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, 
         for j in range(units):
             if 0 <= only != j:
                 continue
-            p, y = element(a, at + j * row + i), 0.0
-            if sparse:
-                y = 1.0 if element(labels, i) == j else 0.0
-            else:
-                y = float(element(targets, j * row + i))
+            p = element(a, at + j * row + i)
+            y = (1.0 if element(labels, i) == j else 0.0) if sparse else float(element(targets, j * row + i))
             low, high = 0, thresholds
             while low < high:  # how many are below p
                 middle = (low + high) // 2
@@ -118,7 +115,7 @@ def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, 
 
 @kernel
 def confusion(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
-    """Weights of the samples of each true class (rows) that each class (columns) was predicted for, by the first maximum.
+    """Weights of the samples of each true class (rows) for which each class (columns) has the first maximum.
 
     numbers   of a single unit, whose output above numbers[0] is class 1
     counts    (classes, classes), added to

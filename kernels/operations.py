@@ -1,5 +1,7 @@
-"""What stands between the dense layers: normalisations, noise, activations with parameters; each with all that it does in
-one kernel, which the epoch calls by address (see by_address.py), at first for its output, then for the gradient.
+"""What stands between the dense layers: normalisations, noise, activations with parameters.
+
+Each has all that it does in one kernel, which the epoch calls by address (see by_address.py), at first for its output,
+then for the gradient.
 
 To add one: its section with a kernel, a line in OPERATIONS; its twin goes into tests/reference.py.
 
@@ -89,7 +91,8 @@ def normal_line(like, key, index):
 
 @kernel
 def identity(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-             delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+             delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+             scale):  # fmt: skip
     """The same numbers."""
     out_of_line()
     if phase == FORWARD:
@@ -104,7 +107,8 @@ def identity(phase, training, numbers, numbers_at, theta, params_at, state_at, t
 
 @kernel
 def dropout(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-            delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+            delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+            scale):  # fmt: skip
     """numbers: seed, rate. The mask is not kept: it is drawn again for the gradient."""
     out_of_line()
     stream_key = stream(numbers, numbers_at, key)
@@ -122,12 +126,13 @@ def dropout(phase, training, numbers, numbers_at, theta, params_at, state_at, ta
                 store(delta_below, below_at + j, load(delta_out, delta_at + j) * kept)
 
 
-# ------------------------------------------------------------------ noise: x + stddev N, or x (1 + stddev N); in training
+# ------------------------------------------------------------------ noise: x + stddev N, or x (1 + stddev N)
 
 
 @kernel
 def noise(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-          delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+          delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+          scale):  # fmt: skip
     """numbers: seed, stddev, whether x is multiplied."""
     out_of_line()
     stream_key, multiplied = stream(numbers, numbers_at, key), numbers[numbers_at + 2] != 0
@@ -209,7 +214,7 @@ def batch_normalization(
 
 
 # ------------------------------------------------------------------ layer normalization
-# source  Ba, Kiros & Hinton (2016), arXiv:1607.06450; without the mean Zhang & Sennrich (2019), NeurIPS
+# source  Ba, Kiros & Hinton (2016), arXiv:1607.06450
 
 
 @kernel
@@ -219,21 +224,21 @@ def layer_normalization(
 ):  # fmt: skip
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, by the units of each sample.
 
-    numbers      epsilon, whether gamma is trained, whether beta is, whether the mean is left out (root mean square)
+    numbers      epsilon, whether gamma is trained, whether beta is, whether the mean is not taken from x
     parameters   gamma, beta; work: mean of each row, then 1 / sqrt of each
     """
     out_of_line()
     line, zero, one = lanes(theta), splat(theta, 0), theta.dtype.type(1)
     share, epsilon = theta.dtype.type(1.0 / units), theta.dtype.type(numbers[numbers_at])
-    root_only = numbers[numbers_at + 3] != 0
+    # x - mean is what is divided, or x itself: Keras's rms_scaling, whose divisor is still the deviation from the mean.
+    taken = theta.dtype.type(0 if numbers[numbers_at + 3] != 0 else 1)
     means, inverses = work_at, work_at + rows
     if phase == FORWARD:
         for i in range(first, last):
-            at, total, mean = below_at + i * row, zero, theta.dtype.type(0)
-            if not root_only:
-                for j in range(0, units, line):
-                    total = total + keep_first(load(below, at + j), units - j, zero)
-                mean = sum_lanes(total) * share
+            at, total = below_at + i * row, zero
+            for j in range(0, units, line):
+                total = total + keep_first(load(below, at + j), units - j, zero)
+            mean = sum_lanes(total) * share
             centre, total = splat(theta, mean), zero
             for j in range(0, units, line):
                 gap = keep_first(load(below, at + j) - centre, units - j, zero)
@@ -241,7 +246,7 @@ def layer_normalization(
             inverse = one / theta.dtype.type(math.sqrt(sum_lanes(total) * share + epsilon))
             work[means + i] = mean
             work[inverses + i] = inverse
-            factor = splat(theta, inverse)
+            factor, centre = splat(theta, inverse), splat(theta, mean * taken)
             for j in range(0, units, line):
                 normal = (load(below, at + j) - centre) * factor
                 store(out, out_at + i * row + j,
@@ -249,24 +254,24 @@ def layer_normalization(
     elif phase == BACKWARD:
         for i in range(first, last):
             at, above, total, product = below_at + i * row, delta_at + i * row, zero, zero
-            centre, factor = splat(theta, work[means + i]), splat(theta, work[inverses + i])
+            mean, factor = work[means + i], splat(theta, work[inverses + i])
+            centre = splat(theta, mean * taken)
             for j in range(0, units, line):
                 d = keep_first(load(delta_out, above + j) * load(theta, params_at + j), units - j, zero)
                 total = total + d
                 product = fma(d, (load(below, at + j) - centre) * factor, product)
-            mean, slope = splat(theta, sum_lanes(total) * share), splat(theta, sum_lanes(product) * share)
-            if root_only:
-                mean = zero
+            lift, slope = splat(theta, sum_lanes(total) * share * taken), splat(theta, sum_lanes(product) * share)
+            centre = splat(theta, mean)
             for j in range(0, units, line):
                 normal = (load(below, at + j) - centre) * factor
-                d = load(delta_out, above + j) * load(theta, params_at + j) - mean
+                d = load(delta_out, above + j) * load(theta, params_at + j) - lift
                 store(delta_below, at + j, factor * fma(-normal, slope, d))
     else:
         for j in range(left, right, line):
             total, product = zero, zero
             for i in range(rows):
                 d = load(delta_out, delta_at + i * row + j)
-                centre, factor = splat(theta, work[means + i]), splat(theta, work[inverses + i])
+                centre, factor = splat(theta, work[means + i] * taken), splat(theta, work[inverses + i])
                 total = total + d
                 product = fma(d, (load(below, below_at + i * row + j) - centre) * factor, product)
             if numbers[numbers_at + 1] != 0:
@@ -281,7 +286,8 @@ def layer_normalization(
 
 @kernel
 def prelu(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-          delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+          delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+          scale):  # fmt: skip
     """parameters: the slopes."""
     out_of_line()
     line, zero, one = lanes(theta), splat(theta, 0), splat(theta, 1)
@@ -299,7 +305,9 @@ def prelu(phase, training, numbers, numbers_at, theta, params_at, state_at, targ
                 store(out, out_at + i + j, fma(slope, minimum(x, zero), maximum(x, zero)))
             else:
                 store(
-                    delta_below, below_at + i + j, load(delta_out, delta_at + i + j) * where_less(zero, x, one, slope)
+                    delta_below,
+                    below_at + i + j,
+                    load(delta_out, delta_at + i + j) * where_less(zero, x, one, where_less(x, zero, slope, zero)),
                 )
 
 
@@ -308,7 +316,8 @@ def prelu(phase, training, numbers, numbers_at, theta, params_at, state_at, targ
 
 @kernel
 def rescaling(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-              delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+              delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+              scale):  # fmt: skip
     """numbers: scale, offset."""
     out_of_line()
     factor, offset = splat(theta, numbers[numbers_at]), splat(theta, numbers[numbers_at + 1])
@@ -347,12 +356,13 @@ def normalization(
                     store(out, out_at + i, (x - mean) * factor)
 
 
-# ------------------------------------------------------------------ activity regularization: l1 |x| + l2 x^2 in the loss
+# ------------------------------------------------------------------ activity: l1 |x| + l2 x^2 is added to the loss
 
 
 @kernel
 def activity(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
-             delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key, scale):  # fmt: skip
+             delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
+             scale):  # fmt: skip
     """numbers: l1, l2; work: the penalty of each row."""
     out_of_line()
     line, zero = lanes(theta), splat(theta, 0)

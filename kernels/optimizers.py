@@ -1,9 +1,9 @@
 """Optimizers: one sweep over parameters, gradient and state.
 
-To add one: its section with a part on vectors, and a line in _PARTS; its twin goes into tests/reference.py. One part makes
-the constants of a step, another takes a line of parameters w and its gradient g, keeps its state at `i`, `size + i` ... of
-`slots`, and returns the new w. The epoch calls the kernels by address (see by_address.py). Plain "sgd" has no sweep where
-nothing else is asked for: its step is added while the gradient is summed (see epoch.py).
+To add one: its section with a part on vectors, and a line in _PARTS; its twin goes into tests/reference.py. One part
+makes the constants of a step, another takes a line of parameters w and its gradient g, keeps its state at `i`,
+`size + i` ... of `slots`, and returns the new w. The epoch calls the kernels by address (see by_address.py). Plain sgd
+has no sweep where nothing else is asked for: its step is added while the gradient is summed (see epoch.py).
 
 source  Keras's formulas; momentum after Polyak (1964), nesterov after Sutskever et al. (2013), ICML
 """
@@ -115,7 +115,6 @@ def nadam_constants(hyper, rate, step):
         product *= beta1 * (1.0 - 0.5 * decayed)
         t += 1.0
     here, ahead = beta1 * (1.0 - 0.5 * 0.96**step), beta1 * (1.0 - 0.5 * 0.96 ** (step + 1.0))
-    # The gradient's share, the mean's, and two that make the spread; c[3] is epsilon, and 1 - beta_1, 1 - beta_2 follow.
     scale = math.sqrt(1.0 - beta2**step)
     return (rate * scale * ahead / (1.0 - product * ahead), rate * scale * (1.0 - here) / (1.0 - product), 1.0 - beta1,
             1.0 - beta2, scale * hyper[OWN + 2])  # fmt: skip

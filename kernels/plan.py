@@ -3,8 +3,8 @@
 A network is a row of stages: dense layers, and operations between them (see operations.py), each followed by an
 activation, which may be linear.
 
-    theta    all parameters, flat; per dense layer its weights row by row (k rows), then its bias, one row; per operation
-             its rows of parameters. Behind them a row of zeros, and what operations keep besides
+    theta    all parameters, flat; per dense layer its weights row by row (k rows), then its bias, one row; per
+             operation its rows of parameters. Behind them a row of zeros, and what operations keep besides
     acts     per stage the activations of the batch; first room for the batch's inputs as floats
     delta    the same layout: gradient of the loss by z
 
@@ -35,7 +35,7 @@ WEIGHTS, BIAS = 1, 2
 class Plan(NamedTuple):
     """Integer tables of one network; the same types for every depth and width, so one compiled form serves all.
 
-    Functions are given by their addresses (see by_address.py), and the place where their own numbers begin in `numbers`.
+    Functions are given by their addresses (see by_address.py), and by where their own numbers begin in `numbers`.
 
     units        (stages + 1,) inputs, then units of each stage
     row          (stages + 1,) the same as stored, padded: distance of two rows in acts, and in the weights

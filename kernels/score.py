@@ -9,7 +9,7 @@ from .simd import element, keep_first, lanes, load, load_first, splat, store, su
 @kernel
 def gather_targets(labels, targets, weights, units, order, start, first, last, label_lanes, target_lanes, weight_lanes,
                    lanes_row, rows, at, row):  # fmt: skip
-    """Class indices, targets and weights of the samples order[start + first : start + last], into lanes; first begins a line.
+    """Targets and weights of the samples order[start + first : start + last], into lanes; first begins a line.
 
     labels, targets, weights   see plan.Data, read
     label_lanes, target_lanes, weight_lanes

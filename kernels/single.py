@@ -55,8 +55,8 @@ def is_finite(theta, x):
 def predict_one(layers, numbers, theta, x, floats, out):
     """Output of the network for one sample; returns whether the sample is free of NaN and infinity.
 
-    layers   (layers, 7) int64: inputs, units, padded row, offsets of weights and bias in theta, the activation's forward
-             kernel (see activations.py) and where its numbers begin
+    layers   (layers, 7) int64: inputs, units, padded row, offsets of weights and bias in theta, the activation's
+             forward kernel (see activations.py) and where its numbers begin
     numbers  float64
     theta    all parameters, see plan.py
     x        (k,) uint8 or theta's dtype, read
