@@ -1,6 +1,6 @@
 """Activation functions: for each a kernel forward and one backward, which the epoch calls by address.
 
-To add one: its section with parts on vectors, and a line in _OUTPUT or _INPUT; its twin goes into tests/reference.py.
+To add one: its section with parts on vectors, and a line in _OUTPUT or _INPUT; its twin goes into tests/twins.py.
 A function is either given by
 
     value(z, numbers, at) and slope(a, numbers, at)   the slope a function of the output a, so that training keeps

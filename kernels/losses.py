@@ -1,6 +1,6 @@
 """Losses: the loss of each sample and its gradient by the network's output, in one pass over a line of samples.
 
-To add one: its section with a part on lanes, and a line in _PARTS; its twin goes into tests/reference.py. A loss that
+To add one: its section with a part on lanes, and a line in _PARTS; its twin goes into tests/twins.py. A loss that
 is a mean over the units has a part of one unit, from which _mean makes that of all. The epoch calls the kernels by
 address (see by_address.py).
 

@@ -5,7 +5,7 @@ loss is a metric too. The others count: a kernel of the arguments COUNT adds wha
 from which Python makes the result at the end of the pass. The epoch calls both by address (see by_address.py).
 
 To add one: its section with a part on lanes and a line in _PARTS, or a kernel and a line in COUNTERS; its twin goes
-into tests/reference.py.
+into tests/twins.py.
 """
 
 from . import losses

@@ -3,7 +3,7 @@
 Each has all that it does in one kernel, which the epoch calls by address (see by_address.py), at first for its output,
 then for the gradient.
 
-To add one: its section with a kernel, a line in OPERATIONS; its twin goes into tests/reference.py.
+To add one: its section with a kernel, a line in OPERATIONS; its twin goes into tests/twins.py.
 
     phase                  FORWARD    out = f(below)
                            BACKWARD   delta_below = the gradient by below, from delta_out

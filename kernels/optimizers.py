@@ -1,6 +1,6 @@
 """Optimizers: one sweep over parameters, gradient and state.
 
-To add one: its section with a part on vectors, and a line in _PARTS; its twin goes into tests/reference.py. One part
+To add one: its section with a part on vectors, and a line in _PARTS; its twin goes into tests/twins.py. One part
 makes the constants of a step, another takes a line of parameters w and its gradient g, keeps its state at `i`,
 `size + i` ... of `slots`, and returns the new w. The epoch calls the kernels by address (see by_address.py). Plain sgd
 has no sweep where nothing else is asked for: its step is added while the gradient is summed (see epoch.py).
