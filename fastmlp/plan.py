@@ -13,11 +13,13 @@ from .kernels import activations, losses, metrics, operations, optimizers, spars
 from .kernels.by_address import address
 from .kernels.network import INPUT_BLOCK
 from .kernels.plan import (
-    BIAS,
+    ACTIVATE,
+    ACTIVATE_NUMBERS,
     BY_UNITS,
     OPERATION,
     PENALTY,
-    WEIGHTS,
+    TRAIN_BIAS,
+    TRAIN_WEIGHTS,
     Data,
     Plan,
     Scratch,
@@ -46,6 +48,9 @@ _JOINT = {
     ("binary_crossentropy", "sigmoid"),
 }
 
+# Rows of kernels.plan.Plan.table that a layout has, in order; the others are those of the functions.
+_COLUMNS = ("units", "row", "offset", "kind", "weights", "bias", "state", "work", "trained")
+
 #: What a stage of the network does where it is no operation.
 DENSE = "dense"
 
@@ -65,7 +70,7 @@ class Stage:
         activation: See activations.Form.
         numbers: Of an operation.
         use_bias: Whether a dense layer has one.
-        trained: What is trained, flags WEIGHTS and BIAS.
+        trained: What is trained, flags TRAIN_WEIGHTS and TRAIN_BIAS.
         owner: Place of the layer it comes from among the model's.
     """
 
@@ -74,7 +79,7 @@ class Stage:
     activation: Form = ("linear", ())
     numbers: tuple[float, ...] = ()
     use_bias: bool = True
-    trained: int = WEIGHTS | BIAS
+    trained: int = TRAIN_WEIGHTS | TRAIN_BIAS
     owner: int = 0
 
 
@@ -144,8 +149,8 @@ class Layout:
     def one_row(self, plan: Plan) -> np.ndarray:
         """The tables that predict_one needs, in one (see kernels/single.py)."""
         t = self.tables
-        columns = (t["units"][:-1], t["units"][1:], t["row"][1:], t["weights"], t["bias"], plan.activation,
-                   plan.activation_numbers)  # fmt: skip
+        columns = (t["units"][:-1], t["units"][1:], t["row"][1:], t["weights"], t["bias"], plan.table[ACTIVATE, :-1],
+                   plan.table[ACTIVATE_NUMBERS, :-1])  # fmt: skip
         return np.stack(columns, axis=1)
 
     def views(self, theta: np.ndarray, i: int) -> list[np.ndarray]:
@@ -189,9 +194,9 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
             at += operations.OPERATIONS[stage.kind][2] * width
             worked += 2 * width
     trained = [
-        stage.trained & ~(0 if stage.use_bias else BIAS)
+        stage.trained & ~(0 if stage.use_bias else TRAIN_BIAS)
         if stage.kind == DENSE
-        else stage.trained & (WEIGHTS if operations.OPERATIONS[stage.kind][1] else 0)
+        else stage.trained & (TRAIN_WEIGHTS if operations.OPERATIONS[stage.kind][1] else 0)
         for stage in stages
     ]
     tables = {
@@ -309,21 +314,23 @@ def plan(
         if s.counts:
             counters.append((s.address(dtype), numbers.add(s.numbers), s.weighted, at))
             at += s.counts
+    own = [layout.tables[name] for name in _COLUMNS]
+    own[4:4] = [np.array(operation), np.array(operation_numbers)]
+    own += [np.array(forward), np.array(forward_numbers), np.array(slope)]
+    table = np.zeros((len(own), len(layout.stages) + 1), np.int64)
+    for row, values in zip(table, own):
+        row[: len(values)] = values
     tables = {
-        "operation": operation,
-        "operation_numbers": operation_numbers,
-        "activation": forward,
-        "activation_numbers": forward_numbers,
-        "slope": slope,
         "means": np.array(means, np.int64).reshape(-1, 3),
         "counters": np.array(counters, np.int64).reshape(-1, 4),
-        "variables": np.zeros(0) if adjust is None else adjust.variables(numbers),
-        "chunks": np.zeros(0) if adjust is None else adjust.chunks(),
+        "variables": np.zeros(0, np.int64) if adjust is None else adjust.variables(numbers),
+        "chunks": np.zeros(0, np.int64) if adjust is None else adjust.chunks(),
     }
-    arrays: dict[str, Any] = {name: np.array(values, np.int64) for name, values in tables.items()}
     return Plan(
-        **layout.tables,
-        **arrays,
+        table=table,
+        **tables,
+        turn=layout.tables["turn"],
+        lowest=layout.tables["lowest"],
         loss=0 if loss is None else loss.address(dtype),
         loss_numbers=0 if loss is None else numbers.add(loss.numbers),
         joint=int(loss is not None and (loss.kernel, layout.last_activation) in _JOINT),

@@ -183,13 +183,15 @@ def part(function):
 
 @intrinsic
 def _out_of_line(typingctx):
-    """Keep LLVM from inlining the function that calls this into its callers.
+    """Keep LLVM from inlining the function that calls this into its callers, and from making copies of it.
 
-    For a kernel that does real work a call costs nothing, and its copies would have to be compiled.
+    For a kernel that does real work a call costs nothing, and its copies would have to be compiled: of `_product` alone
+    there were four for the constants it is called with.
     """
 
     def codegen(context, builder, sig, args):
         builder.function.attributes.add("noinline")
+        builder.function.attributes.add("noduplicate")
         return context.get_dummy_value()
 
     return types.void(), codegen

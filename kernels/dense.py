@@ -13,18 +13,38 @@ lines of lanes) and by left and right (units of the layer, from the start of a l
 
 import numpy as np
 
+from . import operations
 from ._jit import kernel, out_of_line, part
 from .by_address import call_at
 from .lanes import transpose
 from .matmul import product_backward, product_forward, product_gradient, product_lanes, product_lanes_backward
-from .operations import BACKWARD, FORWARD, GRADIENT
-from .plan import BIAS
+from .plan import (
+    ACTIVATE,
+    ACTIVATE_NUMBERS,
+    BIAS,
+    OFFSET,
+    OPERATE,
+    OPERATE_NUMBERS,
+    ROW,
+    SLOPE,
+    STATE,
+    TRAIN_BIAS,
+    TRAINED,
+    UNITS,
+    WEIGHTS,
+    WORK,
+)
 from .simd import LINE, element, fma, lanes, load, load_as, prefetch, prefetch_far, splat, store, sum_lanes
 from .sparse_input import sparse_forward, sparse_gradient
 from .team import NOT_FINITE
 
 # For arguments: Numba compiles a kernel anew where a literal is passed.
 ZERO = np.int64(0)
+ROWS, LANES = np.int64(0), np.int64(1)
+FORWARD, BACKWARD, GRADIENT = (
+    np.int64(phase) for phase in (operations.FORWARD, operations.BACKWARD, operations.GRADIENT)
+)
+YES = np.bool_(True)
 
 
 #: Rows ahead of the one being read that are fetched meanwhile, line by line: rows are at random places in memory. On
@@ -90,50 +110,102 @@ def add_rows(target, to, source, at, row, rows, count):
 @part
 def activate(plan, layer, a, theta, slopes, at, row, rows, units, left, in_lanes):
     """Add the bias of a stage, of its units from left on, to `rows` rows of a and apply its activation, in place."""
-    if plan.activation[layer] != 0:
-        call_at(plan.activation[layer],
-                (plan.numbers, plan.activation_numbers[layer], a, slopes, at, row, rows, units, theta,
-                 plan.bias[layer] + left, in_lanes))  # fmt: skip
+    if plan.table[ACTIVATE, layer] != 0:
+        call_at(plan.table[ACTIVATE, layer],
+                (plan.numbers, plan.table[ACTIVATE_NUMBERS, layer], a, slopes, at, row, rows, units, theta,
+                 plan.table[BIAS, layer] + left, in_lanes))  # fmt: skip
 
 
 @part
 def activate_backward(plan, layer, scratch, at, row, rows, units, in_lanes):
     """Turn the gradient by a stage's activations into the one by z, in place in delta."""
-    if plan.slope[layer] != 0:
-        call_at(plan.slope[layer],
-                (plan.numbers, plan.activation_numbers[layer], scratch.acts, scratch.slopes, scratch.delta, at, row,
-                 rows, units, in_lanes))  # fmt: skip
+    if plan.table[SLOPE, layer] != 0:
+        call_at(
+            plan.table[SLOPE, layer],
+            (
+                plan.numbers,
+                plan.table[ACTIVATE_NUMBERS, layer],
+                scratch.acts,
+                scratch.slopes,
+                scratch.delta,
+                at,
+                row,
+                rows,
+                units,
+                in_lanes,
+            ),
+        )
 
 
-@part
+@kernel
 def operate(plan, layer, phase, theta, target, scratch, out, out_at, rows, first, last, left, right, training, key,
             scale):  # fmt: skip
     """One phase of an operation."""
+    out_of_line()  # most networks have none, and its call is a long one
     capacity = scratch.capacity
     # What leaves the stage before the lanes has its gradient in `turned`.
     delta = scratch.turned if layer + 1 == plan.turn else scratch.delta
-    call_at(plan.operation[layer],
-            (phase, training, plan.numbers, plan.operation_numbers[layer], theta, plan.weights[layer],
-             plan.state[layer], target, scratch.acts, plan.offset[layer] * capacity, out, out_at, scratch.delta,
-             delta, plan.offset[layer + 1] * capacity, scratch.work, plan.work[layer] * capacity, plan.row[layer],
-             plan.units[layer], rows, first, last, left, right, key, scale))  # fmt: skip
+    call_at(
+        plan.table[OPERATE, layer],
+        (
+            phase,
+            training,
+            plan.numbers,
+            plan.table[OPERATE_NUMBERS, layer],
+            theta,
+            plan.table[WEIGHTS, layer],
+            plan.table[STATE, layer],
+            target,
+            scratch.acts,
+            plan.table[OFFSET, layer] * capacity,
+            out,
+            out_at,
+            scratch.delta,
+            delta,
+            plan.table[OFFSET, layer + 1] * capacity,
+            scratch.work,
+            plan.table[WORK, layer] * capacity,
+            plan.table[ROW, layer],
+            plan.table[UNITS, layer],
+            rows,
+            first,
+            last,
+            left,
+            right,
+            key,
+            scale,
+        ),
+    )
 
 
 @part
 def rows_forward(plan, layer, theta, data, order, start, scratch, panel, first, last, left, right):
     """Activations of a layer below plan.turn."""
     acts, capacity = scratch.acts, scratch.capacity
-    row, below = plan.row[layer + 1], plan.row[layer]
-    out = plan.offset[layer + 1] * capacity + first * row + left
-    w = plan.weights[layer] + left
+    row, below = plan.table[ROW, layer + 1], plan.table[ROW, layer]
+    out = plan.table[OFFSET, layer + 1] * capacity + first * row + left
+    w = plan.table[WEIGHTS, layer] + left
     if layer == 0 and data.starts.size > 0:
         parts = data.parts.size - 1
         sparse_forward(acts, out, row, data.starts, data.column, data.value, parts, ZERO, parts,
                        order, start, first, last, theta, w, right - left)  # fmt: skip
     else:
-        product_forward(acts, out, row, acts, plan.offset[layer] * capacity + first * below, below, theta, w, row,
-                        last - first, plan.units[layer], right - left, panel)  # fmt: skip
-    activate(plan, layer, acts, theta, scratch.slopes, out, row, last - first, right - left, left, False)
+        product_forward(
+            acts,
+            out,
+            row,
+            acts,
+            plan.table[OFFSET, layer] * capacity + first * below,
+            below,
+            theta,
+            w,
+            row,
+            last - first,
+            plan.table[UNITS, layer],
+            right - left,
+            panel,
+        )
+    activate(plan, layer, acts, theta, scratch.slopes, out, row, last - first, right - left, left, ROWS)
 
 
 @part
@@ -152,17 +224,17 @@ def sums_forward(plan, theta, data, order, start, scratch, panel, place, from_pa
     """
     layer = plan.turn - 1
     acts, capacity = scratch.acts, scratch.capacity
-    row, below = plan.row[layer + 1], plan.row[layer]
+    row, below = plan.table[ROW, layer + 1], plan.table[ROW, layer]
     sums = scratch.sums
     out = place * capacity * row + first * row + left
     top = data.parts[from_part] if layer == 0 else 0
-    bottom = data.parts[to_part] if layer == 0 else plan.units[layer]
+    bottom = data.parts[to_part] if layer == 0 else plan.table[UNITS, layer]
     if layer == 0 and data.starts.size > 0:
         sparse_forward(sums, out, row, data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
-                       order, start, first, last, theta, plan.weights[layer] + left, right - left)  # fmt: skip
+                       order, start, first, last, theta, plan.table[WEIGHTS, layer] + left, right - left)  # fmt: skip
     else:
-        product_forward(sums, out, row, acts, plan.offset[layer] * capacity + first * below + top, below,
-                        theta, plan.weights[layer] + top * row + left, row,
+        product_forward(sums, out, row, acts, plan.table[OFFSET, layer] * capacity + first * below + top, below,
+                        theta, plan.table[WEIGHTS, layer] + top * row + left, row,
                         last - first, bottom - top, right - left, panel)  # fmt: skip
 
 
@@ -170,41 +242,80 @@ def sums_forward(plan, theta, data, order, start, scratch, panel, place, from_pa
 def turn_forward(plan, theta, scratch, places, first, last):
     """Activations plan.turn, in lanes, from the sums in so many places."""
     layer = plan.turn - 1
-    capacity, row = scratch.capacity, plan.row[plan.turn]
-    at = plan.offset[plan.turn] * capacity + first
+    capacity, row = scratch.capacity, plan.table[ROW, plan.turn]
+    at = plan.table[OFFSET, plan.turn] * capacity + first
     samples = last - first
     sums, size = scratch.sums, capacity * row
     add_rows(sums, first * row, sums, size + first * row, size, places - 1, samples * row)
     transpose(sums, first * row, row, samples, row, scratch.acts, at, capacity)
-    activate(plan, layer, scratch.acts, theta, scratch.slopes, at, capacity, plan.units[plan.turn], samples, 0, True)
+    activate(
+        plan,
+        layer,
+        scratch.acts,
+        theta,
+        scratch.slopes,
+        at,
+        capacity,
+        plan.table[UNITS, plan.turn],
+        samples,
+        ZERO,
+        LANES,
+    )
 
 
 @part
 def lanes_forward(plan, layer, theta, scratch, panel, first, last):
     """Activations of a layer above plan.turn."""
     acts, capacity = scratch.acts, scratch.capacity
-    out, below = (plan.offset[layer + 1] * capacity + first, plan.offset[layer] * capacity + first)
-    product_lanes(acts, out, capacity, acts, below, capacity, theta, plan.weights[layer], plan.row[layer + 1],
-                  last - first, plan.units[layer], plan.units[layer + 1], panel)  # fmt: skip
-    activate(plan, layer, acts, theta, scratch.slopes, out, capacity, plan.units[layer + 1], last - first, 0, True)
+    out, below = (plan.table[OFFSET, layer + 1] * capacity + first, plan.table[OFFSET, layer] * capacity + first)
+    product_lanes(
+        acts,
+        out,
+        capacity,
+        acts,
+        below,
+        capacity,
+        theta,
+        plan.table[WEIGHTS, layer],
+        plan.table[ROW, layer + 1],
+        last - first,
+        plan.table[UNITS, layer],
+        plan.table[UNITS, layer + 1],
+        panel,
+    )
+    activate(
+        plan, layer, acts, theta, scratch.slopes, out, capacity, plan.table[UNITS, layer + 1], last - first, ZERO, LANES
+    )
 
 
 @part
 def lanes_backward(plan, layer, theta, scratch, panel, first, last):
     """Delta of the layer below `layer` from this layer's, both in lanes."""
     capacity = scratch.capacity
-    here, above = (plan.offset[layer] * capacity + first, plan.offset[layer + 1] * capacity + first)
-    product_lanes_backward(scratch.delta, here, capacity, scratch.delta, above, capacity, theta, plan.weights[layer],
-                           plan.row[layer + 1], last - first, plan.units[layer], plan.units[layer + 1],
-                           panel)  # fmt: skip
-    activate_backward(plan, layer - 1, scratch, here, capacity, plan.units[layer], last - first, True)
+    here, above = (plan.table[OFFSET, layer] * capacity + first, plan.table[OFFSET, layer + 1] * capacity + first)
+    product_lanes_backward(
+        scratch.delta,
+        here,
+        capacity,
+        scratch.delta,
+        above,
+        capacity,
+        theta,
+        plan.table[WEIGHTS, layer],
+        plan.table[ROW, layer + 1],
+        last - first,
+        plan.table[UNITS, layer],
+        plan.table[UNITS, layer + 1],
+        panel,
+    )
+    activate_backward(plan, layer - 1, scratch, here, capacity, plan.table[UNITS, layer], last - first, LANES)
 
 
 @part
 def turn_backward(plan, layer, scratch, first, last):
     """Delta of a layer that is kept in lanes, as rows."""
-    capacity, row = scratch.capacity, plan.row[layer + 1]
-    at = plan.offset[layer + 1] * capacity
+    capacity, row = scratch.capacity, plan.table[ROW, layer + 1]
+    at = plan.table[OFFSET, layer + 1] * capacity
     transpose(scratch.delta, at + first, capacity, row, last - first, scratch.turned, at + first * row, row)
 
 
@@ -212,29 +323,29 @@ def turn_backward(plan, layer, scratch, first, last):
 def rows_backward(plan, layer, theta, scratch, panel, first, last, left, right):
     """Delta of the layer below `layer`, as rows; left and right bound the units of the one below."""
     capacity = scratch.capacity
-    row, below = plan.row[layer + 1], plan.row[layer]
-    here = plan.offset[layer] * capacity + first * below + left
+    row, below = plan.table[ROW, layer + 1], plan.table[ROW, layer]
+    here = plan.table[OFFSET, layer] * capacity + first * below + left
     delta = scratch.turned if layer + 1 == plan.turn else scratch.delta
-    product_backward(scratch.delta, here, below, delta, plan.offset[layer + 1] * capacity + first * row, row,
-                     theta, plan.weights[layer] + left * row, row,
-                     last - first, right - left, plan.units[layer + 1], panel)  # fmt: skip
-    activate_backward(plan, layer - 1, scratch, here, below, last - first, right - left, False)
+    product_backward(scratch.delta, here, below, delta, plan.table[OFFSET, layer + 1] * capacity + first * row, row,
+                     theta, plan.table[WEIGHTS, layer] + left * row, row,
+                     last - first, right - left, plan.table[UNITS, layer + 1], panel)  # fmt: skip
+    activate_backward(plan, layer - 1, scratch, here, below, last - first, right - left, ROWS)
 
 
 @part
 def operation_backward(plan, layer, theta, scratch, rows, first, last, left, right, key, scale):
     """Delta of the stage below an operation, as rows."""
-    operate(plan, layer, BACKWARD, theta, theta, scratch, scratch.acts, ZERO, rows, first, last, left, right, True, key,
+    operate(plan, layer, BACKWARD, theta, theta, scratch, scratch.acts, ZERO, rows, first, last, left, right, YES, key,
             scale)  # fmt: skip
-    row = plan.row[layer]
-    here = plan.offset[layer] * scratch.capacity + first * row + left
-    activate_backward(plan, layer - 1, scratch, here, row, last - first, right - left, False)
+    row = plan.table[ROW, layer]
+    here = plan.table[OFFSET, layer] * scratch.capacity + first * row + left
+    activate_backward(plan, layer - 1, scratch, here, row, last - first, right - left, ROWS)
 
 
 @part
 def operation_gradient(plan, layer, theta, scratch, target, rows, left, right, key, scale):
     """Add the gradient by an operation's parameters of some units to target, for the whole batch."""
-    operate(plan, layer, GRADIENT, theta, target, scratch, scratch.acts, ZERO, rows, ZERO, rows, left, right, True, key,
+    operate(plan, layer, GRADIENT, theta, target, scratch, scratch.acts, ZERO, rows, ZERO, rows, left, right, YES, key,
             scale)  # fmt: skip
 
 
@@ -242,9 +353,24 @@ def operation_gradient(plan, layer, theta, scratch, target, rows, left, right, k
 def sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right):
     """Add the first layer's gradient to target, for the whole batch of compressed rows and some parts of the inputs."""
     delta = scratch.turned if plan.turn == 1 else scratch.delta
-    sparse_gradient(target, plan.weights[0], data.starts, data.column, data.value, data.parts.size - 1,
-                    from_part, to_part, order, start, rows, delta, plan.offset[1] * scratch.capacity, plan.row[1],
-                    left, right)  # fmt: skip
+    sparse_gradient(
+        target,
+        plan.table[WEIGHTS, 0],
+        data.starts,
+        data.column,
+        data.value,
+        data.parts.size - 1,
+        from_part,
+        to_part,
+        order,
+        start,
+        rows,
+        delta,
+        plan.table[OFFSET, 1] * scratch.capacity,
+        plan.table[ROW, 1],
+        left,
+        right,
+    )
 
 
 @part
@@ -255,11 +381,11 @@ def dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left,
     """
     capacity = scratch.capacity
     delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
-    row = plan.row[layer + 1]
-    below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.row[layer])
-    product_gradient(target, plan.weights[layer] + top * row + left, row,
-                     scratch.acts, plan.offset[layer] * capacity + top * below, below, unit,
-                     delta, plan.offset[layer + 1] * capacity + left, row,
+    row = plan.table[ROW, layer + 1]
+    below, unit = (capacity, 1) if layer >= plan.turn else (1, plan.table[ROW, layer])
+    product_gradient(target, plan.table[WEIGHTS, layer] + top * row + left, row,
+                     scratch.acts, plan.table[OFFSET, layer] * capacity + top * below, below, unit,
+                     delta, plan.table[OFFSET, layer + 1] * capacity + left, row,
                      rows, bottom - top, right - left, panel)  # fmt: skip
 
 
@@ -267,7 +393,14 @@ def dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left,
 def bias_gradient(plan, layer, scratch, target, rows, left, right):
     """Add the gradient by the layer's bias to target, for the whole batch."""
     delta = scratch.turned if layer + 1 >= plan.turn else scratch.delta
-    if plan.trained[layer] & BIAS:
-        row = plan.row[layer + 1]
-        add_rows(target, plan.bias[layer] + left, delta, plan.offset[layer + 1] * scratch.capacity + left, row, rows,
-                 right - left)  # fmt: skip
+    if plan.table[TRAINED, layer] & TRAIN_BIAS:
+        row = plan.table[ROW, layer + 1]
+        add_rows(
+            target,
+            plan.table[BIAS, layer] + left,
+            delta,
+            plan.table[OFFSET, layer + 1] * scratch.capacity + left,
+            row,
+            rows,
+            right - left,
+        )

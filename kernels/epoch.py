@@ -7,9 +7,10 @@ floating-point state is put back after it.
 
 from ._jit import kernel
 from .by_address import call_at
+from .by_reference import reference
 from .network import gradients, in_parts, team_backward, team_forward, through_lanes, whole_lines
 from .optimizers import ITERATIONS
-from .plan import PENALTY
+from .plan import KIND, OFFSET, PENALTY, UNITS, WORK
 from .score import count
 from .simd import lanes
 from .team import barrier, flush_denormals, restore_denormals, share
@@ -33,8 +34,9 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
     rank, size   this member of the team, and how many they are
     """
     before = flush_denormals()
+    plan, data, scratch = reference(plan), reference(data), reference(scratch)
     panel, line = scratch.panels[rank], lanes(theta)
-    layers = plan.activation.size
+    layers = plan.table.shape[1] - 1
     direct = plan.direct != 0
     target = theta if direct else scratch.gradient
     # Without a barrier at its end a member may begin the next step while another still adds gradients. With parts each
@@ -55,11 +57,11 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
             for i in range(whole_lines(rows, line) // line):
                 for m in range(2 + plan.means.shape[0]):
                     totals[m] += scratch.totals[i, m]
-            count(plan, scratch, plan.offset[layers] * scratch.capacity, plan.units[layers], totals, rows)
+            count(plan, scratch, plan.table[OFFSET, layers] * scratch.capacity, plan.table[UNITS, layers], totals, rows)
             for layer in range(layers):
-                if plan.kind[layer] & PENALTY:
+                if plan.table[KIND, layer] & PENALTY:
                     for i in range(rows):
-                        totals[0] += scratch.work[plan.work[layer] * scratch.capacity + i]
+                        totals[0] += scratch.work[plan.table[WORK, layer] * scratch.capacity + i]
         if training:
             team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size)
             gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size)

@@ -15,7 +15,8 @@ A barrier stands wherever one member reads what another wrote.
 
 from ._jit import kernel, part
 from .dense import (
-    ZERO,
+    LANES,
+    ROWS,
     activate,
     activate_backward,
     bias_gradient,
@@ -35,7 +36,7 @@ from .dense import (
     turn_forward,
 )
 from .lanes import transpose
-from .plan import BY_UNITS, OPERATION, WEIGHTS
+from .plan import BY_UNITS, KIND, OFFSET, OPERATION, ROW, TRAIN_WEIGHTS, TRAINED, UNITS
 from .score import gather_targets, score
 from .simd import lanes
 from .sparse_input import fetch_ahead
@@ -43,9 +44,6 @@ from .team import barrier, share
 
 #: A layer's inputs come in blocks of so many, for its gradient: whole register tiles.
 INPUT_BLOCK = 48
-
-
-# Small kernels on numbers rather than parts: what is put into a caller is compiled with all that it calls, each time.
 
 
 @kernel
@@ -101,14 +99,25 @@ def own_inputs(turn, parts, compressed, units, line, rows, rank, size):
 @part
 def read(plan, theta, data, order, start, rows, scratch, rank, size):
     """Read the batch's inputs that are this member's."""
-    first, last, from_part, to_part = own_inputs(plan.turn, data.parts.size - 1, data.starts.size > 0, plan.units[1],
-                                                 lanes(theta), rows, rank, size)  # fmt: skip
+    first, last, from_part, to_part = own_inputs(
+        plan.turn, data.parts.size - 1, data.starts.size > 0, plan.table[UNITS, 1], lanes(theta), rows, rank, size
+    )
     if data.starts.size > 0:
         fetch_ahead(data.starts, data.column, data.value, data.parts.size - 1, from_part, to_part,
                     order, start + rows + first, start + rows + last)  # fmt: skip
     else:
-        gather(data.x, order, start, scratch.acts, plan.row[0], first, last, data.parts[from_part], data.parts[to_part],
-               scratch.sync)  # fmt: skip
+        gather(
+            data.x,
+            order,
+            start,
+            scratch.acts,
+            plan.table[ROW, 0],
+            first,
+            last,
+            data.parts[from_part],
+            data.parts[to_part],
+            scratch.sync,
+        )
 
 
 @part
@@ -116,31 +125,30 @@ def team_forward(plan, theta, data, order, start, rows, scratch, panel, training
     """What lies below the lanes, for the whole batch, by the team; all is done when this returns."""
     turn, line, parts = plan.turn, lanes(theta), data.parts.size - 1
     read(plan, theta, data, order, start, rows, scratch, rank, size)
+    from_part, to_part, below_by_units = 0, 1, False
     if in_parts(turn, parts):
         from_part, to_part = own_parts(parts, rank, size)
-        for h in range(from_part, to_part):
-            sums_forward(plan, theta, data, order, start, scratch, panel, h, h, h + 1, ZERO, rows, ZERO,
-                         plan.units[turn])  # fmt: skip
-        barrier(scratch.sync, size)
-        return
-    below_by_units = False
     for layer in range(1, turn + 1):
-        kind = plan.kind[layer - 1]
-        first, last, left, right = own_part(kind, plan.units[layer], line, rows, rank, size)
-        own_units = by_units(kind, plan.units[layer], line, size)
-        if (own_units and (layer > 1 or data.starts.size == 0)) or below_by_units:
+        kind = plan.table[KIND, layer - 1]
+        first, last, left, right = own_part(kind, plan.table[UNITS, layer], line, rows, rank, size)
+        own_units = by_units(kind, plan.table[UNITS, layer], line, size)
+        if in_parts(turn, parts):
+            first, last, left, right, own_units = 0, rows, 0, plan.table[UNITS, turn], True
+        elif (own_units and (layer > 1 or data.starts.size == 0)) or below_by_units:
             barrier(scratch.sync, size)
         if kind & OPERATION:
             out = scratch.acts if layer < turn else scratch.sums
-            at, row = plan.offset[layer] * scratch.capacity if layer < turn else 0, plan.row[layer]
+            at, row = plan.table[OFFSET, layer] * scratch.capacity if layer < turn else 0, plan.table[ROW, layer]
             operation_forward(plan, layer - 1, theta, scratch, out, at, rows, first, last, left, right, training, key)
             if layer < turn:
                 activate(plan, layer - 1, out, theta, scratch.slopes, at + first * row + left, row, last - first,
-                         right - left, left, False)  # fmt: skip
+                         right - left, left, ROWS)  # fmt: skip
         elif layer < turn:
             rows_forward(plan, layer - 1, theta, data, order, start, scratch, panel, first, last, left, right)
         else:
-            sums_forward(plan, theta, data, order, start, scratch, panel, ZERO, ZERO, parts, first, last, left, right)
+            for h in range(from_part, to_part):
+                to = h + 1 if in_parts(turn, parts) else parts
+                sums_forward(plan, theta, data, order, start, scratch, panel, h, h, to, first, last, left, right)
         below_by_units = own_units
     if below_by_units:
         barrier(scratch.sync, size)
@@ -156,8 +164,8 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
     if first == last:
         return
     end = first + whole_lines(last - first, lanes(theta))
-    layers, capacity = plan.activation.size, scratch.capacity
-    units, row, at = plan.units[layers], plan.row[layers], plan.offset[layers] * capacity
+    layers, capacity = plan.table.shape[1] - 1, scratch.capacity
+    units, row, at = plan.table[UNITS, layers], plan.table[ROW, layers], plan.table[OFFSET, layers] * capacity
     parts = data.parts.size - 1
     turn_forward(plan, theta, scratch, parts if in_parts(plan.turn, parts) else 1, first, end)
     for layer in range(plan.turn, layers):
@@ -171,7 +179,7 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
         score(plan, scratch, at, units, scale, first, last)
     if training:
         if not plan.joint:
-            activate_backward(plan, layers - 1, scratch, at + first, capacity, units, end - first, True)
+            activate_backward(plan, layers - 1, scratch, at + first, capacity, units, end - first, LANES)
         for layer in range(layers - 1, plan.turn - 1, -1):
             lanes_backward(plan, layer, theta, scratch, panel, first, end)
         for layer in range(plan.turn - 1, layers):
@@ -182,8 +190,8 @@ def through_lanes(plan, theta, data, order, start, rows, scratch, panel, scale, 
 def team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size):
     """Deltas of the stages below the lanes, for the whole batch."""
     for layer in range(plan.turn - 1, plan.lowest, -1):
-        kind = plan.kind[layer]
-        first, last, left, right = own_part(kind, plan.units[layer], lanes(theta), rows, rank, size)
+        kind = plan.table[KIND, layer]
+        first, last, left, right = own_part(kind, plan.table[UNITS, layer], lanes(theta), rows, rank, size)
         if kind & OPERATION:
             operation_backward(plan, layer, theta, scratch, rows, first, last, left, right, key, scale)
         else:
@@ -194,10 +202,10 @@ def team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size):
 @part
 def gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size):
     """Add this member's share of all gradients to target."""
-    for layer in range(plan.activation.size - 1, -1, -1):
-        if plan.kind[layer] & OPERATION:
-            if plan.trained[layer] & WEIGHTS:
-                left, right = share(plan.units[layer], lanes(theta), rank, size)
+    for layer in range(plan.table.shape[1] - 1 - 1, -1, -1):
+        if plan.table[KIND, layer] & OPERATION:
+            if plan.table[TRAINED, layer] & TRAIN_WEIGHTS:
+                left, right = share(plan.table[UNITS, layer], lanes(theta), rank, size)
                 operation_gradient(plan, layer, theta, scratch, target, rows, left, right, key, scale)
         elif layer > 0:
             hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size)
@@ -208,7 +216,7 @@ def gradients(plan, theta, data, order, start, rows, scratch, panel, target, key
 @part
 def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank, size):
     """Add this member's share of the first layer's gradient to target: parts of its inputs, or units."""
-    units = plan.units[1]
+    units = plan.table[UNITS, 1]
     parts = data.parts.size - 1
     first, last, from_part, to_part = own_inputs(plan.turn, parts, data.starts.size > 0, units, lanes(target), rows,
                                                  rank, size)  # fmt: skip
@@ -216,7 +224,7 @@ def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank,
     if not in_parts(plan.turn, parts):
         left, right = share(units, lanes(target), rank, size)
         from_part, to_part, bias = 0, parts, True
-    if plan.trained[0] & WEIGHTS == 0:
+    if plan.table[TRAINED, 0] & TRAIN_WEIGHTS == 0:
         pass
     elif data.starts.size > 0:
         sparse_input_gradient(plan, data, order, start, rows, scratch, target, from_part, to_part, left, right)
@@ -233,7 +241,7 @@ def input_gradient(plan, data, order, start, rows, scratch, panel, target, rank,
 @part
 def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
     """Add this member's share of a further layer's gradient to target: units, or inputs of a narrow layer."""
-    units, inputs = plan.units[layer + 1], plan.units[layer]
+    units, inputs = plan.table[UNITS, layer + 1], plan.table[UNITS, layer]
     top, bottom, left, right, bias = 0, inputs, 0, units, True
     if by_units(0, units, lanes(target), size):
         left, right = share(units, lanes(target), rank, size)
@@ -243,7 +251,7 @@ def hidden_gradient(plan, layer, rows, scratch, panel, target, rank, size):
     else:
         top, bottom = share(inputs, INPUT_BLOCK, rank, size)
         bias = rank == 0
-    if top < bottom and plan.trained[layer] & WEIGHTS:
+    if top < bottom and plan.table[TRAINED, layer] & TRAIN_WEIGHTS:
         dense_gradient(plan, layer, scratch, panel, target, rows, top, bottom, left, right)
     if bias:
         bias_gradient(plan, layer, scratch, target, rows, left, right)

@@ -25,11 +25,15 @@ import numpy as np
 from .matmul import PANEL_LINES
 from .simd import LINE
 
-#: Flags of Plan.kind.
+#: Rows of Plan.table.
+(UNITS, ROW, OFFSET, KIND, OPERATE, OPERATE_NUMBERS, WEIGHTS, BIAS, STATE, WORK, TRAINED, ACTIVATE, ACTIVATE_NUMBERS,
+ SLOPE) = range(14)  # fmt: skip
+
+#: Flags of a stage's KIND.
 OPERATION, BY_UNITS, PENALTY = 1, 2, 4
 
-#: Flags of Plan.trained.
-WEIGHTS, BIAS = 1, 2
+#: Flags of what is TRAINED of it.
+TRAIN_WEIGHTS, TRAIN_BIAS = 1, 2
 
 
 class Plan(NamedTuple):
@@ -37,18 +41,20 @@ class Plan(NamedTuple):
 
     Functions are given by their addresses (see by_address.py), and by where their own numbers begin in `numbers`.
 
-    units        (stages + 1,) inputs, then units of each stage
-    row          (stages + 1,) the same as stored, padded: distance of two rows in acts, and in the weights
-    offset       (stages + 1,) acts, delta: activations l start at offset[l] * capacity
-    kind         (stages,) 0 of a dense layer; of an operation OPERATION, with BY_UNITS and PENALTY where that holds
-    operation    (stages,) an operation's kernel; its numbers begin at numbers[operation_numbers]
-    weights      (stages,) offset of each dense layer's weights in theta, or of an operation's parameters
-    bias         (stages,) offset of its bias, or of the row of zeros
-    state        (stages,) offset of what an operation keeps
-    work         (stages,) work: what it keeps from forward to backward starts at work * capacity
-    trained      (stages,) what of it is trained: WEIGHTS (the parameters of an operation), BIAS
-    activation   (stages,) forward kernel, see activations.py; its numbers begin at numbers[activation_numbers]
-    slope        (stages,) backward kernel, or 0 where the activation is linear
+    table        (14, stages + 1) int64: a column for each stage, whose rows are
+                 UNITS, ROW, OFFSET: of activations l, inputs for 0: how many; how many as stored, padded, the distance
+                 of two rows in acts and in the weights; acts, delta: they start at OFFSET * capacity
+                 KIND               0 of a dense layer; of an operation OPERATION, with BY_UNITS and PENALTY where that
+                                    holds
+                 OPERATE            an operation's kernel; its numbers begin at numbers[OPERATE_NUMBERS]
+                 WEIGHTS, BIAS      offsets of a dense layer's weights and bias in theta; of an operation's parameters
+                                    and the row of zeros
+                 STATE, WORK        offset in theta of what an operation keeps; work: what it keeps from forward to
+                                    backward starts at WORK * capacity
+                 TRAINED            what of it is trained: TRAIN_WEIGHTS (the parameters of an operation), TRAIN_BIAS
+                 ACTIVATE           forward kernel, see activations.py; its numbers begin at numbers[ACTIVATE_NUMBERS]
+                 SLOPE              backward kernel, or 0 where the activation is linear
+                 One array, since a kernel that is handed a tuple of many takes long to compile
     numbers      float64
     lowest       the first stage with anything to train; deltas of activations up to it are not needed
     turn         the first activations that are kept in lanes, 1 .. stages
@@ -64,20 +70,7 @@ class Plan(NamedTuple):
     variables, chunks   see adjust.py
     """
 
-    units: np.ndarray
-    row: np.ndarray
-    offset: np.ndarray
-    kind: np.ndarray
-    operation: np.ndarray
-    operation_numbers: np.ndarray
-    weights: np.ndarray
-    bias: np.ndarray
-    state: np.ndarray
-    work: np.ndarray
-    trained: np.ndarray
-    activation: np.ndarray
-    activation_numbers: np.ndarray
-    slope: np.ndarray
+    table: np.ndarray
     numbers: np.ndarray
     lowest: int
     turn: int

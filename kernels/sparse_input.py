@@ -79,8 +79,10 @@ def fetch_ahead(starts, column, value, parts, from_part, to_part, order, first, 
     for i in range(first, min(last, order.size)):
         begin = element(starts, element(order, i) * parts + from_part)
         for t in range(0, usual, LINE // column.itemsize):
+            keep_rolled()
             prefetch_far(column, begin + t)
         for t in range(0, usual, LINE // value.itemsize):
+            keep_rolled()
             prefetch_far(value, begin + t)
 
 
