@@ -62,7 +62,7 @@ class History(Callback):
     def plot(self, metrics: str | Sequence[str] | None = None, ax: Any = None) -> Any:
         """Draw losses, then metrics, then the learning rate, over the epochs: training beside validation.
 
-        A star marks the best validation value where the name tells whether larger or smaller is better.
+        A ring marks the best validation value where the name tells whether larger or smaller is better.
 
         Args:
             metrics: Which panels, without val_: "accuracy" or ["loss", "accuracy"]; all by default.

@@ -74,8 +74,9 @@ def confusion_matrix(
     if not written and own:
         from matplotlib.ticker import PercentFormatter
 
+        root(ax.figure).set_size_inches(side + 2.2, side)
         for image, what in ((hits, "hits"), (errors, "errors")):
-            bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, format=PercentFormatter(1))
+            bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.01, format=PercentFormatter(1))
             bar.set_label(f"share of {_WHOLES[normalize or 'true']}, {what}")
     size = 8 if cell >= 0.42 else 6.5
     for (row, column), text in written.items():
@@ -183,7 +184,7 @@ def _name_classes(ax: Axes, names: list[str], cell: float) -> None:
     m = len(names)
     size = 10 if cell >= 0.3 else 7
     # As many names as have room, for a line of text needs its height.
-    step = max(1, int(np.ceil(size * 1.2 / 72 / cell)))
+    step = max(1, int(np.ceil(size * 1.3 / 72 / cell)))
     wide = max(map(len, names)) * 0.6 * size / 72 > 0.9 * step * cell
     ax.set_xticks(range(0, m, step), names[::step], rotation=90 if wide else 0, fontsize=size)
     ax.set_yticks(range(0, m, step), names[::step], fontsize=size)

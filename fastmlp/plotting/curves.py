@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.callbacks.monitor import direction
 from fastmlp.checks import known_name
 
-from .shared import BLUE, GREY, VERMILLION, new_figure, panels, plain_spines, root, whole_epochs
+from .shared import BLUE, GREY, VERMILLION, inches_wide, new_figure, panels, plain_spines, root, whole_epochs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def training_curves(history: Any, *, figure: Figure | SubFigure | None = None) -
 def history_panels(history: Any, metrics: str | Sequence[str] | None = None, ax: Any = None) -> np.ndarray:
     """Losses, then metrics, then the learning rate, over the epochs: a panel each, training beside validation.
 
-    A star marks the best validation value where the name tells whether larger or smaller is better. What is not
+    A ring marks the best validation value where the name tells whether larger or smaller is better. What is not
     finite is left out, and counted in the panel's title.
 
     Args:
@@ -151,13 +151,14 @@ def _panel(ax: Axes, history: Any, curves: Mapping[str, Sequence[float]], name: 
         values[wrong] = np.nan
         first, last = min(first, epochs[0]), max(last, epochs[-1])
         # Hundreds of points are a line; a few, or one between two that are left out, must be seen.
-        marker = "o" if len(values) <= 30 or np.isnan(values).any() else ""
-        ax.plot(epochs, values, style, color=color, marker=marker, markersize=3.5, label=label)
+        gap = np.isnan(np.pad(values, 1, constant_values=np.nan))
+        dots = np.flatnonzero((gap[:-2] & gap[2:]) | (len(values) <= 30))
+        ax.plot(epochs, values, style, color=color, marker="o", markevery=dots.tolist(), markersize=3.5, label=label)
         drawn.append(values)
         if mark_best and key != name:
             _mark_best(ax, key, epochs, values)
     if not rate and (len(ax.lines) > 1 or f"val_{name}" in curves):
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, fontsize=10 if inches_wide(ax) > 2.2 else 7)
     heading = title.capitalize() + " by epoch"
     if left_out:
         heading += f"\n{left_out} of {total} values not {'above 0' if rate else 'finite'}, left out"
@@ -184,14 +185,16 @@ def _epochs(history: Any, curves: Mapping[str, Sequence[float]], key: str) -> li
 
 
 def _mark_best(ax: Axes, key: str, epochs: Sequence[int], values: np.ndarray) -> None:
-    """A star at the best value, explained in the legend."""
+    """A ring around the best value, explained in the legend."""
     way = direction(key)
     if way is None or np.isnan(values).all():
         return
     best = int(np.nanargmax(values) if way == "max" else np.nanargmin(values))
-    label = f"best: epoch {epochs[best]}, {values[best]:.4g}"
-    look: Any = {"color": "black", "markersize": 10, "markeredgecolor": "white"}
-    ax.plot([epochs[best]], [values[best]], "*", label=label, zorder=3, **look)
+    label = f"best: epoch {epochs[best]}"
+    if inches_wide(ax) > 1.5:
+        label += f", {values[best]:.4g}"
+    ring: Any = {"markersize": 8, "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 1.2}
+    ax.plot([epochs[best]], [values[best]], "o", label=label, zorder=3, **ring)
 
 
 def _decades(ax: Axes, values: np.ndarray) -> None:

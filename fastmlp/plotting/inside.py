@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp.checks import positive_int
 from fastmlp.layers import Dense, Flatten, InputLayer
 
-from .shared import BLUE, GREY, VERMILLION, check_model, one_axes, panels, plain_spines
+from .shared import BLUE, GREY, VERMILLION, check_model, inches_wide, one_axes, panels, plain_spines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,14 @@ def first_layer(model: Any, shape: Sequence[int] | None = None, count: int | Non
         one.spines[:].set_color("#dddddd")
     if ax is None:
         figure = axes[0].figure
-        figure.colorbar(image, ax=list(axes), label="weight", fraction=0.05, aspect=30, pad=0.02)
+        wide, high = figure.get_size_inches()
+        if high > 1.5:
+            figure.colorbar(image, ax=list(axes), label="weight", fraction=0.05, aspect=30, pad=0.02)
+        else:
+            # A low row of images leaves a scale beside it no room for its numbers.
+            figure.colorbar(image, ax=list(axes), label="weight", location="bottom", aspect=40)
+            high += 0.6
+        figure.set_size_inches(wide, high + 0.3)  # with the line above
         shown = f"{m} unit{'s' * (m != 1)}" if count == m else f"first {count} of {m} units"
         figure.suptitle(f"Weights of layer {layer.name!r}, {shown}", fontsize=11)
     return axes
@@ -169,11 +176,8 @@ def activation_statistics(model: Any, x: Any, ax: Any = None) -> np.ndarray:
         plain_spines(one)
         one.spines["left"].set_visible(False)
         one.tick_params(axis="x", labelsize=8)
-        units = f"{summary.units} unit{'s' * (summary.units != 1)}"
-        described = ", ".join(part for part in (activation, units) if part)
-        numbers = f"mean {summary.mean:.3g}, std {summary.std:.3g}"
-        one.set_title(f"{name} ({described}): {numbers}", loc="left", fontsize=9)
         words, healthy = _words(summary)
+        one.set_title(_caption(summary, len(words), inches_wide(one)), loc="left", fontsize=9)
         one.set_title(
             words, loc="right", fontsize=9, fontweight="normal" if healthy else "bold",
             color=GREY if healthy else VERMILLION,
@@ -210,11 +214,11 @@ def gradient_norms(model: Any, x: Any, y: Any, ax: Axes | None = None) -> Axes:
         gradient, weight = _rms(found[place]), _rms(weights[name][place])
         names.append(name)
         gradients.append(gradient)
-        ratios.append(gradient / weight if weight else math.nan if gradient == 0 else math.inf)
+        ratios.append(gradient / weight if weight else math.inf)
     ax = one_axes(ax, 6.5, 1.3 + 0.55 * len(names))
     drawn = [value for value in (*gradients, *ratios) if math.isfinite(value) and value > 0]
     low = 10.0 ** math.floor(math.log10(min(drawn, default=0.1)) - 0.3)
-    high = 10.0 ** math.ceil(math.log10(max(drawn, default=1.0)) + 0.01)
+    high = max(drawn, default=1.0)
     ax.set_xscale("log")
     for values, offset, label, color in (
         (gradients, -0.19, "RMS of the gradient", BLUE),
@@ -225,28 +229,40 @@ def gradient_norms(model: Any, x: Any, y: Any, ax: Axes | None = None) -> Axes:
         ax.barh(places, np.subtract(seen, low), left=low, height=0.36, color=color, label=label)
         for place, value, end in zip(places, values, seen):
             fine = math.isfinite(value) and value > 0
-            text = f"{value:.2g}" if fine else "0: no gradient arrives" if value == 0 else _why_not(value, label)
+            text = f"{value:.2g}" if fine else _why_not(value, values is ratios)
             ax.annotate(
                 text, (end, place), (3, 0), textcoords="offset points", va="center", fontsize=8,
                 color="black" if fine else VERMILLION,
             )  # fmt: skip
     # The numbers behind the longest bars need room, which is a factor on a log scale.
-    ax.set_xlim(low, high * (high / low) ** 0.15)
+    ax.set_xlim(low, high * (high / low) ** 0.2)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("root mean square over the kernel's elements")
-    ax.set_title("Gradient of the loss by layer")
-    below = -0.55 / (0.5 + 0.55 * len(names))
-    ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
+    ax.set_title("Gradient of the loss by layer", pad=22)
+    # Between title and axes, where no bar can be.
+    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
     plain_spines(ax)
     return ax
 
 
-def _why_not(value: float, label: str) -> str:
-    if math.isinf(value) and "ratio" in label:
-        return "the weights are 0"
-    return "not finite"
+def _caption(summary: ActivationSummary, taken: int, width: float) -> str:
+    """What a layer is, as far as it has room on a line beside so many other letters."""
+    units = f"{summary.units} unit{'s' * (summary.units != 1)}"
+    described = ", ".join(part for part in (summary.activation, units) if part)
+    numbers = f"mean {summary.mean:.3g}, std {summary.std:.3g}"
+    for caption in (f"{summary.layer} ({described}): {numbers}", f"{summary.layer} ({described})", summary.layer):
+        if (len(caption) + taken + 2) * 0.075 < width:  # a letter of 9 points is about so wide
+            return caption
+    return summary.layer
+
+
+def _why_not(value: float, ratio: bool) -> str:
+    """Words in place of a bar."""
+    if value == 0:
+        return "0" if ratio else "0: no gradient arrives"
+    return "the weights are 0" if ratio and math.isinf(value) else "not finite"
 
 
 def _rms(values: Any) -> float:

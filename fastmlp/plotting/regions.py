@@ -13,7 +13,7 @@ from .shared import PALETTE, check_lengths, check_model, class_indices, class_sh
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# With the seven colours they make 35 different points, and tell classes apart without colours.
+# With the palette's seven colours they make 35 different points, and they tell classes apart without colours.
 _MARKERS = "o^sDv"
 
 
@@ -82,16 +82,18 @@ def decision_regions(model: Any, x: Any, y: Any, resolution: int = 200, ax: Axes
         lead = grid[..., one] - np.delete(grid, one, axis=-1).max(axis=-1)
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0], colors="black", linewidths=0.8, zorder=1)
-    size = float(np.clip(6000 / len(points), 4, 30))
+    size = float(np.clip(12000 / len(points), 6, 30))
     for one in np.unique(true):
+        across_class, up_class = points[true == one].T
         ax.scatter(
-            points[true == one, 0], points[true == one, 1], s=size, color=[colors[one]], marker=_MARKERS[one % len(_MARKERS)],
+            across_class, up_class, s=size, color=[colors[one]], marker=_MARKERS[one % len(_MARKERS)],
             edgecolors="black", linewidths=0.4, label=f"class {one}", zorder=2,
         )  # fmt: skip
     if own:
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(np.unique(true)) // 18)
+        columns = 1 + len(np.unique(true)) // 18
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns, markerscale=(30 / size) ** 0.5)
     else:
-        ax.legend(framealpha=0.8, fontsize=8)
+        ax.legend(framealpha=0.8, fontsize=8, loc="upper right", markerscale=(30 / size) ** 0.5)
     ax.set_xlim(*extent[:2])
     ax.set_ylim(*extent[2:])
     ax.set_xlabel("feature 0")
@@ -114,11 +116,13 @@ def _colors(m: int) -> np.ndarray:
     """A colour (red, green, blue) for each class."""
     from matplotlib.colors import to_rgb
 
-    return np.array([to_rgb(PALETTE[i % len(PALETTE)]) for i in range(m)])
+    colors = np.array([to_rgb(PALETTE[i % len(PALETTE)]) for i in range(m)])
+    # Each further round of the palette is darker.
+    return colors * 0.6 ** (np.arange(m)[:, None] // len(PALETTE))
 
 
 def _blend(shares: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """The colour of the largest share (n, 3): white if all are equal, at most two thirds of full if it is 1."""
+    """The colour of the largest share (n, 3): white if all are equal, half as strong as the samples if it is 1."""
     m = shares.shape[1]
     sureness = np.clip((shares.max(axis=1) - 1 / m) / (1 - 1 / m), 0, 1)[:, None]
-    return 1 - 0.65 * sureness * (1 - colors[shares.argmax(axis=1)])
+    return 1 - 0.5 * sureness * (1 - colors[shares.argmax(axis=1)])

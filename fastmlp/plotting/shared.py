@@ -48,7 +48,7 @@ def panels(
 
     Args:
         count: How many.
-        columns: In a row, at most.
+        columns: In a row of a new figure, at most. With 1 they are never beside each other.
         ax: None for a new figure; one Axes, which is divided up; or a sequence of `count` of them, which is taken.
         size: Width and height of a panel in a new figure, in inches.
         margins: What the words around a panel need when an Axes is divided up: left, right, bottom, top, in inches.
@@ -60,10 +60,12 @@ def panels(
     """
     from matplotlib.axes import Axes
 
-    columns = min(columns, count)
-    rows = math.ceil(count / columns)
     if ax is None:
+        columns = min(columns, count)
+        rows = math.ceil(count / columns)
         grid = new_figure(columns * size[0], rows * size[1]).subplots(rows, columns, squeeze=False).ravel()
+        if columns > 1:
+            grid[0].figure.get_layout_engine().set(wspace=0.03)  # a panel's label must not touch its neighbour
         for unused in grid[count:]:
             unused.remove()
         return grid[:count]
@@ -82,6 +84,11 @@ def panels(
         made[0] = ax
         return made
     box, dpi = ax.get_window_extent(), ax.figure.dpi
+    if columns > 1:
+        # The grid whose panels are shaped most like those of a figure of their own.
+        wish = math.log(size[0] / size[1] * box.height / box.width)
+        columns = min(range(1, count + 1), key=lambda c: abs(math.log(math.ceil(count / c) / c) - wish))
+    rows = math.ceil(count / columns)
     left, right = (inches * dpi / box.width for inches in margins[:2])
     bottom, top = (inches * dpi / box.height for inches in margins[2:])
     ax.set_axis_off()
@@ -112,6 +119,11 @@ def one_axes(ax: Any, width: float, height: float) -> Axes:
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be one matplotlib Axes, got {ax!r}")
     return ax
+
+
+def inches_wide(ax: Axes) -> float:
+    """Width of an Axes, before the layout makes room for the words around it."""
+    return float(ax.get_window_extent().width) / root(ax.figure).dpi
 
 
 def whole_epochs(axis: Any) -> None:
