@@ -16,8 +16,6 @@ from .shared import BLUE, GREY, VERMILLION, check_model, inches_wide, one_axes, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Activations that are 0, and pass no gradient, below 0.
-_RELU_LIKE = ("relu", "relu6")
 # Activations with two limits, where their slope is gone.
 _LIMITS = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0)}
 _NEAR, _MOST = 0.01, 0.95  # a unit is saturated if more than 95 % of its values are within 0.01 of a limit
@@ -33,7 +31,8 @@ class ActivationSummary(NamedTuple):
         layer: Name of the layer.
         mean: Mean over samples and units.
         std: Standard deviation over samples and units.
-        dead_share: Share of the units that never answer: constant over the samples, or a relu never above 0.
+        dead_share: Share of the units that never answer: constant over the samples, as a relu is that is never above
+            0.
         saturated_share: Share of the sigmoid and tanh units that are within 0.01 of a limit for more than 95 % of the
             samples; 0 for other activations.
         units: Number of units.
@@ -316,8 +315,7 @@ def _activation(layer: Any) -> str:
     """Name of the activation that made a layer's output, "" if there is none."""
     function = getattr(layer, "activation", None)
     if function is None:
-        kind = type(layer).__name__.lower()
-        return kind if kind in (*_RELU_LIKE, *_LIMITS) else ""
+        return ""
     return function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
 
 
@@ -327,9 +325,7 @@ def _summary(name: str, activation: str, out: np.ndarray) -> ActivationSummary:
     # In double precision: sums of many float32 lose digits, and a constant would get a spread.
     values = out[good].astype(np.float64)
     whole = out[:, finite]
-    dead = np.ptp(whole, axis=0) == 0
-    if activation in _RELU_LIKE:
-        dead |= whole.max(axis=0) <= 0
+    dead = np.ptp(whole, axis=0) == 0  # a relu that is never above 0 is 0 throughout
     saturated = np.zeros(whole.shape[1], bool)
     if activation in _LIMITS:
         low, high = _LIMITS[activation]

@@ -80,8 +80,7 @@ def decision_regions(model: Any, x: Any, y: Any, resolution: int = 200, ax: Axes
     # Between two classes one line does; else each class has its own, and they meet.
     for one in range(1 if m == 2 else 0, m):
         lead = grid[..., one] - np.delete(grid, one, axis=-1).max(axis=-1)
-        if lead.min() < 0 < lead.max():
-            ax.contour(across, up, lead, levels=[0], colors="black", linewidths=0.8, zorder=1)
+        ax.contour(across, up, lead, levels=[0], colors="black", linewidths=0.8, zorder=1)
     size = float(np.clip(12000 / len(points), 6, 30))
     for one in np.unique(true):
         across_class, up_class = points[true == one].T
