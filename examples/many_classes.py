@@ -53,4 +53,4 @@ probabilities = sparse.predict(x_test, verbose=0)
 print("shares of the first test point:", probabilities[0].round(3), "sum:", probabilities[0].sum())
 print(f"test accuracy: {np.mean(probabilities.argmax(axis=1) == y_test):.4f}")
 names = [f"cloud {index}" for index in range(classes)]
-plotting.confusion_matrix(y_test, probabilities, classes=names).savefig(options.out / "many_classes.png")
+plotting.confusion_matrix(sparse, x_test, y_test, labels=names).figure.savefig(options.out / "many_classes.png")

@@ -327,11 +327,11 @@ def _write_figures(folder: Path, history, train, test, probabilities) -> list[st
     from fastmlp import plotting
 
     x_test, y_test = test
-    figures = {
+    figures: dict[str, Any] = {
         "sample_digits.png": plotting.sample_digits(*train),
         "activation_functions.png": plotting.activation_functions(),
         "training_curves.png": plotting.training_curves(history),
-        "confusion_matrix.png": plotting.confusion_matrix(y_test, probabilities),
+        "confusion_matrix.png": plotting.confusion_matrix(y_test, probabilities).figure,
         "confident_mistakes.png": plotting.confident_mistakes(x_test, y_test, probabilities),
     }
     for name, figure in figures.items():

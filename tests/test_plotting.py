@@ -127,8 +127,8 @@ def test_training_curves_without_a_loss_are_refused():
 
 
 def test_confusion_matrix_writes_count_and_share_of_the_row():
-    figure = drawn(plotting.confusion_matrix([0, 0, 0, 1, 2], [0, 0, 1, 1, 0]))
-    (ax,) = figure.axes
+    ax = plotting.confusion_matrix([0, 0, 0, 1, 2], [0, 0, 1, 1, 0])
+    assert drawn(ax.figure).axes == [ax]
     assert texts(ax) == ["2\n67 %", "1\n33 %", "0", "0", "1\n100 %", "0", "1\n100 %", "0", "0"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class (100 % is a row)")
     assert ax.get_title() == "3 of 5 right (60.00 %)"
@@ -137,27 +137,28 @@ def test_confusion_matrix_writes_count_and_share_of_the_row():
 def test_confusion_matrix_colours_errors_on_their_own_scale():
     true, predicted = np.repeat([0, 1], 100), np.repeat([0, 1], 100)
     predicted[0] = 1  # one error in two hundred
-    hits, errors = plotting.confusion_matrix(true, predicted).axes[0].images
+    hits, errors = plotting.confusion_matrix(true, predicted).images
     assert errors.get_array()[0, 1] == 0.01
     assert errors.norm(0.01) > 0.5
     assert hits.get_array().mask.tolist() == [[False, True], [True, False]]
 
 
 def test_confusion_matrix_takes_probabilities_and_class_names():
-    ax = drawn(plotting.confusion_matrix([[1], [0]], [[0.2, 0.8], [0.9, 0.1]], classes=["cat", "horse"])).axes[0]
+    ax = plotting.confusion_matrix([[1], [0]], [[0.2, 0.8], [0.9, 0.1]], labels=["cat", "horse"])
+    drawn(ax.figure)
     assert texts(ax) == ["1\n100 %", "0", "0", "1\n100 %"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "horse"]
 
 
 def test_confusion_matrix_draws_into_a_given_axes():
     ax = Figure().subplots()
-    assert plotting.confusion_matrix([0, 1], [0, 1], ax=ax) is ax.figure
+    assert plotting.confusion_matrix([0, 1], [0, 1], ax=ax) is ax
     assert len(ax.images) == 2
 
 
 def test_a_class_without_a_name_is_refused():
-    with pytest.raises(ValueError, match="labels go up to 2 but classes has 2 names"):
-        plotting.confusion_matrix([0, 2], [0, 1], classes=["a", "b"])
+    with pytest.raises(ValueError, match="classes go up to 2 but labels has 2 names"):
+        plotting.confusion_matrix([0, 2], [0, 1], labels=["a", "b"])
 
 
 @pytest.mark.parametrize("labels", [[0, -1], [0.5, 1.0]])

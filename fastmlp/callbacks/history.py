@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .base import Callback, Logs
@@ -17,6 +18,8 @@ class History(Callback):
         epoch: Numbers of the epochs, from 0.
         params: How fit was called: epochs, steps and verbose.
         seconds: Wall time of each epoch, validation included.
+        places: For each name, the epochs, from 1, that its values are of: where plot draws them. They grow even where
+            a second call of fit counts from 0 again, and have gaps where a value didn't come in every epoch.
     """
 
     params: dict[str, Any]
@@ -26,6 +29,8 @@ class History(Callback):
         self.epoch: list[int] = []
         self.params = params or {}
         self.seconds: list[float] = []
+        self.places: dict[str, list[int]] = {}
+        self._last = 0
         self._start = 0.0
 
     def set_model(self, model: Any) -> None:
@@ -49,8 +54,34 @@ class History(Callback):
         """Keep the values of an epoch that took so long."""
         self.epoch.append(epoch)
         self.seconds.append(seconds)
+        self._last = max(self._last, epoch) + 1
         for name in sorted(logs):
             self.history.setdefault(name, []).append(logs[name])
+            self.places.setdefault(name, []).append(self._last)
+
+    def plot(self, metrics: str | Sequence[str] | None = None, ax: Any = None) -> Any:
+        """Draw losses, then metrics, then the learning rate, over the epochs: training beside validation.
+
+        A ring marks the best validation value where the name tells whether larger or smaller is better.
+
+        Args:
+            metrics: Which panels, without val_: "accuracy" or ["loss", "accuracy"]; all by default.
+            ax: Where to draw: a matplotlib Axes for each panel, or one, which is divided up; a new figure by default.
+
+        Returns:
+            Array of the Axes, one for each panel; the figure is `axes[0].figure`.
+
+        Raises:
+            ValueError: If there is no epoch, a name is unknown, or there are more or fewer Axes than panels.
+
+        >>> history = History()
+        >>> history.add(0, {"loss": 2.0, "val_loss": 2.5}, seconds=0.1)
+        >>> [ax.get_title() for ax in history.plot()]
+        ['Loss by epoch']
+        """
+        from fastmlp.plotting import history_panels
+
+        return history_panels(self, metrics, ax)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
