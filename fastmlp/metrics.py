@@ -274,6 +274,7 @@ class _AtThresholds(Metric):
     """
 
     needs = "any"
+    _even = False
 
     def __init__(
         self,
@@ -303,7 +304,7 @@ class _AtThresholds(Metric):
         """What it is to the kernels."""
         ascending = sorted(self._thresholds)
         only, k = (-1 if self.class_id is None else self.class_id), self.top_k or 0
-        numbers = (float(len(ascending)), float(only), float(k), float(self._sparse), *ascending)
+        numbers = (float(len(ascending)), float(only), float(k), float(self._sparse), float(self._even), *ascending)
         return Scoring("above_thresholds", numbers, counts=2 * (len(ascending) + 1))
 
     def _table(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -394,6 +395,7 @@ class AUC(_AtThresholds):
     """
 
     _default = "auc"
+    _even = True
 
     def __init__(
         self,

@@ -690,7 +690,9 @@ class Sequential:
             self._one = layout.one_row(plan), plan.numbers, (2, int(layout.tables["row"][1:].max()))
         tables, numbers, floats = self._one
         out = np.empty((1, tables[-1, single.UNITS]), self.dtype)
-        found = single.predict_one(tables, numbers, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out)
+        found = single.predict_one(
+            tables, numbers, self._need_built().scale, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out
+        )
         return out if found else None
 
     # ------------------------------------------------------------------ single batches

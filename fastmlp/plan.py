@@ -90,6 +90,7 @@ class Layout:
     Attributes:
         trainable: Where the parameters end in theta and what else is kept begins.
         size: Elements of theta.
+        scale: What the inputs are multiplied by while they are read.
     """
 
     tables: dict[str, Any]
@@ -97,6 +98,7 @@ class Layout:
     trainable: int
     size: int
     dtype: np.dtype
+    scale: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -171,7 +173,13 @@ class Layout:
 
 
 def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
-    """Tables of a network of these stages over so many inputs."""
+    """Tables of a network of these stages over so many inputs.
+
+    A rescaling in front, without an offset, is none of them: inputs are multiplied while they are read.
+    """
+    scale, front = 1.0, stages[0]
+    if front.kind == "rescaling" and front.numbers[1] == 0 and front.activation[0] == "linear" and len(stages) > 1:
+        scale, stages = front.numbers[0], stages[1:]
     units = [inputs, *(stage.units for stage in stages)]
     row = [padded(u, dtype) for u in units]
     weights, bias, state, work, at, worked = [], [], [], [], 0, 0
@@ -212,7 +220,7 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     }
     arrays: dict[str, Any] = {k: np.array(v, np.int64) for k, v in tables.items()}
     lowest = next((i for i, flags in enumerate(trained) if flags), len(stages))
-    return Layout(arrays | {"turn": _turn(units, stages), "lowest": lowest}, tuple(stages), trainable, at, dtype)
+    return Layout(arrays | {"turn": _turn(units, stages), "lowest": lowest}, tuple(stages), trainable, at, dtype, scale)
 
 
 def _kind(stage: Stage) -> int:
@@ -465,9 +473,12 @@ def data(
             kind = np.uint16 if k * row_lines <= 1 << 16 else np.uint32
             column, value = np.zeros(starts[-1], kind), np.zeros(starts[-1], x.dtype)
             sparse_input.compress(x, parts, row_lines, starts, column, value)
+            if layout.scale != 1:
+                value = value.astype(layout.dtype) * layout.dtype.type(layout.scale)
             x = x[:0]
     return Data(
         x=x,
+        scale=layout.scale,
         starts=starts,
         column=column,
         value=value,

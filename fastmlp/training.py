@@ -487,5 +487,8 @@ class Runner:
                 at = mine[-1]
             elif not layer.stages(1):
                 continue
+            if at < 0:  # a rescaling in front: see plan.layout
+                found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
+                continue
             found[layer.name] = np.concatenate(parts[at])
         return found

@@ -54,14 +54,14 @@ AHEAD = 2
 
 
 @kernel
-def gather(x, order, start, acts, row, first, last, left, right, sync):
-    """The batch's dense inputs from left to right, as floats, into acts, rows `row` apart.
+def gather(x, scale, order, start, acts, row, first, last, left, right, sync):
+    """The batch's dense inputs from left to right, as floats times scale, into acts, rows `row` apart.
 
     sync   see team.py; NOT_FINITE is set if one of them is NaN or infinite
     """
     out_of_line()
     k, line = x.shape[1], lanes(acts)
-    zero = splat(acts, 0)
+    zero, factor, number = splat(acts, 0), splat(acts, scale), acts.dtype.type(scale)
     check, rest = zero, acts.dtype.type(0)
     for i in range(first, last):
         here = element(order, start + i) * k
@@ -69,12 +69,12 @@ def gather(x, order, start, acts, row, first, last, left, right, sync):
         p = left
         while p + line <= right:
             prefetch(x, ahead + p)
-            inputs = load_as(acts, x, here + p)
+            inputs = load_as(acts, x, here + p) * factor
             store(acts, i * row + p, inputs)
             check = fma(inputs, zero, check)
             p += line
         while p < right:
-            acts[i * row + p] = element(x, here + p)
+            acts[i * row + p] = acts.dtype.type(element(x, here + p)) * number
             rest += acts[i * row + p] * acts.dtype.type(0)
             p += 1
     if sum_lanes(check) + rest != acts.dtype.type(0):

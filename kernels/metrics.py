@@ -8,6 +8,8 @@ To add one: its section with a part on lanes and a line in _PARTS, or a kernel a
 into tests/twins.py.
 """
 
+import math
+
 from . import losses
 from ._jit import kernel, out_of_line, part
 from .losses import scoring
@@ -82,12 +84,14 @@ def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, 
     """How many outputs, of positive and of negative targets, are above exactly t of the thresholds.
 
     numbers   count of thresholds; unit that is looked at, or -1 for all; k, of whose largest outputs only, or 0;
-              whether the target is a class index; then the thresholds, ascending
+              whether the target is a class index; whether the thresholds are even, from below 0 to above 1; then they,
+              ascending
     counts    (thresholds + 1, 2), added to: weights of the positive and of the negative ones
     """
     out_of_line()
     thresholds, only = int(numbers[numbers_at]), int(numbers[numbers_at + 1])
-    k, sparse, first = int(numbers[numbers_at + 2]), numbers[numbers_at + 3] != 0, numbers_at + 4
+    k, sparse, first = int(numbers[numbers_at + 2]), numbers[numbers_at + 3] != 0, numbers_at + 5
+    even, steps = numbers[numbers_at + 4] != 0, a.dtype.type(thresholds - 1)
     for i in range(rows):
         weight = 1.0
         if weights.size > 0:
@@ -98,6 +102,8 @@ def above_thresholds(numbers, numbers_at, a, at, row, labels, targets, weights, 
             p = element(a, at + j * row + i)
             y = (1.0 if element(labels, i) == j else 0.0) if sparse else float(element(targets, j * row + i))
             low, high = 0, thresholds
+            if even:  # as Keras finds them, in the outputs' type
+                low = high = max(1, min(math.ceil(p * steps), thresholds - 1))
             while low < high:  # how many are below p
                 middle = (low + high) // 2
                 if a.dtype.type(numbers[first + middle]) < p:

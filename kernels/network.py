@@ -108,6 +108,7 @@ def read(plan, theta, data, order, start, rows, scratch, rank, size):
     else:
         gather(
             data.x,
+            data.scale,
             order,
             start,
             scratch.acts,

@@ -92,6 +92,7 @@ class Data(NamedTuple):
     """Samples as the kernels read them.
 
     x                      (n, k) dense rows, uint8 or theta's dtype; (0, k) where the compressed rows are used
+    scale                  what they are multiplied by while they are read; in compressed rows it is done already
     starts, column, value  the rows compressed (see sparse_input.py); starts is (0,) where the dense rows are used
     parts                  (parts + 1,) where each part of the inputs begins, and k: the first layer's sums of each part
                            are made apart and then added, so that two threads can share them
@@ -101,6 +102,7 @@ class Data(NamedTuple):
     """
 
     x: np.ndarray
+    scale: float
     starts: np.ndarray
     column: np.ndarray
     value: np.ndarray
