@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from . import curves, figures, kernel_runs, machine, predict, processes, products, readme, tables, training
+from . import options as option_costs
 from .crew import Crew
 from .jobs import JOBS
 from .peers import PEERS
 
-PARTS = ("jobs", "predict", "products", "starts", "kernels", "curves")
+PARTS = ("jobs", "options", "predict", "products", "starts", "kernels", "curves")
 
 #: Rows of the smoke run.
 SMOKE_ROWS = 3200
@@ -50,15 +51,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if "kernels" in options.part:
         report["kernels"] = kernel_runs.measure(options.out, smoke)
         done("kernels")
-    if not set(options.part) & {"jobs", "predict", "products", "curves"}:
+    if not set(options.part) & {"jobs", "options", "predict", "products", "curves"}:
         return report
     with Crew(here, threads) as crew:
         report |= {"start_seconds": crew.start_seconds, "died": crew.died}
         if "jobs" in options.part or "curves" in options.part:
             report["jobs"] = {}
             for name in options.job:
-                report["jobs"][name] = training.measure(crew, JOBS[name].with_rows(rows), rounds)
+                report["jobs"][name] = training.measure(crew, JOBS[name].with_rows(rows), rounds, threads)
                 done(f"job {name}")
+        if "options" in options.part:
+            report["options"] = option_costs.measure(crew, rounds, rows)
+            done("options")
         if "predict" in options.part:
             report["predict"] = predict.measure(crew, rounds, rows, 0.02 if smoke else 0.3)
             done("predict")

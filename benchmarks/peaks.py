@@ -14,6 +14,7 @@ import numpy as np
 from fastmlp.kernels._jit import features
 from fastmlp.kernels.plan import aligned_zeros
 from fastmlp.kernels.simd import fma, lanes, load, splat, store
+from fastmlp.kernels.team import SYNC_SIZE, barrier
 
 #: Independent sums, in lines, that hide the latency of a multiply-add and fit the registers: a line is one register of
 #: AVX-512, two of AVX2 and four of the others.
@@ -75,6 +76,24 @@ def fma_peak(threads: int, count: int = 5_000_000) -> float:
     line = 64 // np.dtype(np.float32).itemsize
     seconds = _best_seconds(function, [(aligned_zeros(line, np.float32), count) for _ in range(threads)])
     return threads * count * _SUMS * 2 * line / seconds / 1e9
+
+
+@numba.njit(nogil=True)
+def _barriers(sync, size, count):
+    for _ in range(count):
+        barrier(sync, size)
+
+
+def round_trip(threads: int, count: int = 20_000) -> float:
+    """Seconds in which so many threads wait for each other once.
+
+    It tells where a virtual machine's cores are. On the README's machine a cache line goes to the other core and back
+    in 0.1 us while both are on one chip of the processor, and in 0.36 us when the host has moved one to another chip.
+    """
+    if threads == 1:
+        return 0.0
+    sync = aligned_zeros(SYNC_SIZE, np.int64)
+    return _best_seconds(_barriers, [(sync, threads, count) for _ in range(threads)]) / count
 
 
 def bandwidth(level: str, moved: int = 1 << 30) -> float:

@@ -14,12 +14,12 @@ END = "<!-- benchmarks: end -->"
 
 
 def block(report: dict[str, Any]) -> str:
-    """All jobs, the seed job in detail, predictions, products and starts.
+    """All jobs, the seed job in detail, options, predictions, products and starts.
 
     Raises:
         ValueError: If one of them was not measured.
     """
-    lacking = [part for part in ("jobs", "predict", "products", "starts") if part not in report]
+    lacking = [part for part in ("jobs", "options", "predict", "products", "starts") if part not in report]
     if lacking or "seed" not in report["jobs"]:
         raise ValueError(f"the README shows the seed job and all parts, but the report lacks {lacking or 'that job'}")
     parts = [
@@ -27,6 +27,7 @@ def block(report: dict[str, Any]) -> str:
         f"Medians of {report['rounds']} rounds in turn, of fewer for slow peers. {tables.machine(report)}",
         *tables.absent(report),
         tables.job(report, "seed"),
+        tables.options(report),
         tables.predict(report),
         tables.large_product(report),
         tables.small_products(report),

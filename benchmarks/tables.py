@@ -70,6 +70,14 @@ def jobs(report: dict[str, Any]) -> str:
     return table(["an epoch, and times that", "fastmlp", "dense GFLOP/s", *names], rows)
 
 
+def waiting(measured: dict[str, Any]) -> str:
+    """How long the threads took to wait for each other in each round."""
+    trips = measured.get("round_trips") or [0.0]
+    if not any(trips):
+        return ""
+    return f"Its threads waited for each other in {duration(min(trips))} to {duration(max(trips))}."
+
+
 def job(report: dict[str, Any], name: str) -> str:
     """One job in detail."""
     measured = report["jobs"][name]
@@ -101,10 +109,25 @@ def job(report: dict[str, Any], name: str) -> str:
     ]
     return "\n".join([
         f"{measured['title']}; {measured['rows']:,} training rows, shuffled each epoch, and "
-        f"{measured['validation_rows']:,} validated.",
+        f"{measured['validation_rows']:,} validated. " + waiting(measured),
         "",
         table(head, rows),
     ])  # fmt: skip
+
+
+def options(report: dict[str, Any]) -> str:
+    """Each option's epoch, in times that of the plain net in the same round."""
+    nets = list(report["options"].values())
+    plain = [next(iter(net["seconds"].values())) for net in nets]
+    rows = []
+    for name in nets[0]["seconds"]:
+        row = [name]
+        for net, base in zip(nets, plain):
+            own = ratios(net["seconds"][name], base)
+            row.append(f"{statistics.median(own):.2f}")
+        rows.append(row)
+    head = [f"{net['title']}, {duration(statistics.median(base))}" for net, base in zip(nets, plain)]
+    return table(["an epoch with it, in times the plain one", *head], rows)
 
 
 # ---------------------------------------------------------------------------------------------- predictions
@@ -233,6 +256,8 @@ def everything(report: dict[str, Any]) -> str:
     parts = [machine(report), *absent(report)]
     if "jobs" in report:
         parts += [jobs(report), *(job(report, name) for name in report["jobs"])]
+    if "options" in report:
+        parts.append(options(report))
     if "predict" in report:
         parts.append(predict(report))
     if "products" in report:

@@ -15,8 +15,11 @@ _BUDGET = 25.0
 _LEAST, _LEAST_LARGE, _LARGE = 3, 2, 2e11
 
 
-def measure(crew: Crew, job: Job, rounds: int) -> dict[str, Any]:
-    """Seconds of every peer's epochs in turn: the first, which compiles, and one in each round it takes part in."""
+def measure(crew: Crew, job: Job, rounds: int, threads: int) -> dict[str, Any]:
+    """Seconds of every peer's epochs in turn: the first, which compiles, and one in each round it takes part in.
+
+    Beside them, how long the machine's threads take to wait for each other: see peaks.round_trip.
+    """
     peers: dict[str, Any] = {}
     report: dict[str, Any] = {"title": job.title, "batch": job.batch}
     for name in crew.names:
@@ -31,7 +34,9 @@ def measure(crew: Crew, job: Job, rounds: int) -> dict[str, Any]:
         least = min(rounds, _LEAST_LARGE if operations > _LARGE else _LEAST)
         peers[name]["rounds"] = rounds if name == "fastmlp" else max(least, min(rounds, int(_BUDGET / once[0])))
         report["operations"] = operations
+    report["round_trips"] = []
     for turn in range(rounds):
+        report["round_trips"].append(crew.ask("fastmlp", "round_trip", threads=threads))
         for name in crew.turns(turn, list(peers)):
             if turn < peers[name]["rounds"] and (answer := crew.ask(name, "epoch")):
                 peers[name]["seconds"].append(answer[0])

@@ -57,6 +57,18 @@ class Server:
         """See multiply.seconds_of_products."""
         return multiply.seconds_of_products(self.name, shapes, threads, seconds)
 
+    def options(self, job: str, rounds: int, rows: int | None) -> dict[str, list[float]]:
+        """See options.seconds."""
+        from . import options
+
+        return options.seconds(job, rounds, rows)
+
+    def round_trip(self, threads: int) -> float:
+        """Seconds in which so many threads wait for each other once, of which a training step holds several."""
+        from . import peaks
+
+        return peaks.round_trip(threads)
+
     def peak(self, threads: int) -> float:
         """Multiply-adds of float32 that so many threads can do, in GFLOP/s."""
         from . import peaks  # not above: it imports Numba, which the other libraries' processes start without

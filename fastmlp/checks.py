@@ -101,7 +101,7 @@ def _for_kernels(array: np.ndarray, dtype: Any) -> np.ndarray:
     A read-only array (of JAX, np.memmap, a pandas column) comes back as an alias that says it is writable: to Numba
     the flag is a part of the type, and all kernels would be compiled again for it. They never write to data.
     """
-    array = np.require(array, dtype, ["C", "A"])
+    array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
     return array if array.flags.writeable else np.asarray(_Alias(array))
 
 
@@ -241,6 +241,11 @@ def frequency(name: str, value: Any) -> Callable[[int], bool]:
         return chosen.__contains__
     every = positive_int(name, value)
     return lambda epoch: epoch % every == 0
+
+
+def in_slices(x: Any, dtype: np.dtype) -> bool:
+    """Whether x is a memory-mapped array that must be converted, which is done a slice at a time."""
+    return isinstance(x, np.memmap) and (x.dtype not in (np.uint8, dtype) or not x.flags.c_contiguous)
 
 
 def is_batches(x: Any, y: Any) -> bool:

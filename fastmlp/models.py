@@ -286,6 +286,9 @@ class Sequential:
             if not self._dense:
                 raise ValueError(f"model {self.name!r} has no Dense layer; add one")
             _shapes(self._layers, shape)
+        if checks.in_slices(x, self.dtype):
+            checks.samples(x[:1], shape, self.dtype, name)
+            return x, shape
         return checks.samples(x, shape, self.dtype, name, all_finite), shape
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -425,8 +428,9 @@ class Sequential:
             source: _Source = _Batches(self, x, steps_per_epoch, class_weight)
             validation = None
         else:
+            validation = None
+            chosen = None
             train = self._pair(x, y, sample_weight, class_weight)
-            chosen, validation = None, None
             if validation_data is None and validation_split:
                 train, chosen, validation = _split(train, validation_split, validation_from)
             source = _Arrays(self, train, chosen, batch, bool(shuffle), steps_per_epoch)
@@ -494,7 +498,7 @@ class Sequential:
             if source.is_empty:
                 break
             if held_out is not None and validates(epoch + 1):
-                if isinstance(held_out, Samples) and validation_data is None:
+                if isinstance(held_out, Samples) and not held_out.in_slices and validation_data is None:
                     validation_data = held_out.for_kernels(self._need_built())
                 results = self._evaluate(held_out, validation_data, watchers)
                 logs = logs | {f"val_{name}": value for name, value in results.items()}
@@ -521,8 +525,8 @@ class Sequential:
             watchers.on_test_begin()
         if isinstance(held_out, Samples):
             scorer = self._scorer(held_out)
-            if watchers is not None and watchers.wants_test_batches:
-                pieces = [held_out.rows(slice(i, i + 32)) for i in range(0, len(held_out), 32)]
+            if held_out.in_slices or (watchers is not None and watchers.wants_test_batches):
+                pieces = held_out.pieces(layout.inputs, self.dtype)
                 logs = self._evaluate_pieces(pieces, scorer, watchers)
             else:
                 if data is None:
@@ -650,6 +654,9 @@ class Sequential:
             return np.concatenate(parts)
         rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
+        if checks.in_slices(rows, self.dtype):
+            pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
+            return np.concatenate([self.predict(piece.x.reshape(len(piece), *shape)) for piece in pieces])
         out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
@@ -843,7 +850,8 @@ class _Arrays(_Source):
         """Bring the samples into the kernels' form."""
         self._trainer = trainer
         self._scorer = self._model._scorer(self._train)
-        self._data = self._train.for_kernels(self._model._need_built(), train=True)
+        if not self._train.in_slices:
+            self._data = self._train.for_kernels(self._model._need_built(), train=True)
         self._totals = plans.totals(trainer.plan(self._scorer), self._scorer.scorings)
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -854,11 +862,27 @@ class _Arrays(_Source):
         if self.steps is not None:
             order = order[: self.steps * self._batch]
         self._totals[:] = 0
-        for begin, done in self._trainer.steps(self._scorer, self._data, order, self._batch, self._totals, single):
+        for before, begin, done in self._steps(order, single):
             if begin == done:
-                yield begin, done, {}
+                yield before + begin, before + done, {}
             else:
-                yield begin, done, self._scorer.logs(self._totals, min(done * self._batch, len(order)), weighted)
+                samples = min((before + done) * self._batch, len(order))
+                yield before + begin, before + done, self._scorer.logs(self._totals, samples, weighted)
+
+    def _steps(self, order: np.ndarray, single: bool) -> Iterator[tuple[int, int, int]]:
+        """Trainer.steps of the whole order, or of a part after the other with the batches before it."""
+        scorer, batch, totals = self._scorer, self._batch, self._totals
+        if not self._train.in_slices:
+            for begin, done in self._trainer.steps(scorer, self._data, order, batch, totals, single):
+                yield 0, begin, done
+            return
+        layout = self._model._need_built()
+        step = self._train.rows_of_slice(layout.inputs, batch)
+        for first in range(0, len(order), step):
+            piece = self._train.converted(order[first : first + step], self._model.dtype)
+            data = piece.for_kernels(layout, compress=False, train=True)
+            for begin, done in self._trainer.steps(scorer, data, np.arange(len(piece)), batch, totals, single):
+                yield first // batch, begin, done
 
 
 class _Batches(_Source):

@@ -34,6 +34,9 @@ from .kernels.team import SYNC_SIZE
 # dense rows took the same time at a share of 0.65 (16 units), 0.45 (64), 0.34 (256) and 0.28 (1024).
 SPARSE_BELOW = 0.3
 
+# Bytes of samples up to which a compressed copy is made: larger ones, as of a memory-mapped file, stay where they are.
+COMPRESSED_UP_TO = 4 << 30
+
 # Layers of at most so many units at a network's end are kept in lanes: see kernels/plan.py.
 NARROW = 64
 
@@ -458,7 +461,7 @@ def data(
     k = x.shape[1]
     parts = np.array([0, k // 2 // INPUT_BLOCK * INPUT_BLOCK, k] if train and layout.in_parts else [0, k])
     starts, column, value = _NO_STARTS, _NO_COLUMNS, x[:0].reshape(-1)
-    if compress and layout.stages[0].kind == DENSE:
+    if compress and layout.stages[0].kind == DENSE and x.nbytes <= COMPRESSED_UP_TO:
         columns = np.empty(k, np.int64)
         sparse_input.count_columns(x, columns)
         if columns.sum() < SPARSE_BELOW * x.size:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import constraints, losses, optimizers, regularizers, threads
+from . import checks, constraints, losses, optimizers, regularizers, threads
 from . import plan as plans
 from .kernels import epoch as kernels
 from .kernels.by_address import address
@@ -37,6 +37,9 @@ _NO_SLOTS = {name: np.zeros(0, name) for name in ("float32", "float64")}
 # Floating-point operations of the first slice of a training, before it is known how fast it is.
 _FIRST_SLICE = 1.5e8
 
+# Bytes of a slice of samples that are converted while they are read.
+_SLICE_BYTES = 64 << 20
+
 # Elements of a chunk of parameters in kernels/adjust.py: enough for its sums to cost nothing beside them.
 _CHUNK = 4096
 
@@ -58,6 +61,27 @@ class Samples:
         """Those of a slice, as views, or of an array of indices."""
         labels, targets, weights = (None if a is None else a[which] for a in (self.labels, self.targets, self.weights))
         return Samples(self.x[which], labels, targets, weights, self.shape)
+
+    @property
+    def in_slices(self) -> bool:
+        """Whether x lies in a file and is converted a slice at a time."""
+        return checks.in_slices(self.x, np.dtype(np.uint8))
+
+    def rows_of_slice(self, inputs: int, batch: int) -> int:
+        """How many rows are converted at a time: whole batches of some megabytes."""
+        return max(1, _SLICE_BYTES // (8 * inputs * batch)) * batch
+
+    def converted(self, which: Any, dtype: np.dtype) -> Samples:
+        """Some rows in a form that kernels read."""
+        part = self.rows(which)
+        return dataclasses.replace(part, x=checks.samples(np.asarray(part.x), self.shape, dtype))
+
+    def pieces(self, inputs: int, dtype: np.dtype) -> Iterator[Samples]:
+        """All rows, as slices of a file that is converted, else as batches of Keras's default size."""
+        step = self.rows_of_slice(inputs, 32) if self.in_slices else 32
+        for first in range(0, len(self), step):
+            rows = slice(first, first + step)
+            yield self.converted(rows, dtype) if self.in_slices else self.rows(rows)
 
     def for_kernels(self, layout: plans.Layout, *, compress: bool = True, train: bool = False) -> Data:
         """The same as kernels read them."""
