@@ -172,7 +172,7 @@ def test_functions_are_as_accurate_over_the_whole_range_as_they_say(name, case, 
 
 
 def slope_size(name, z):
-    """By what a slope's roundings are to be multiplied: 1 - s is off by eps where s is nearly 1, times what it meets."""
+    """What a slope's roundings are multiplied by: 1 - s is off by eps where s is nearly 1, times what it meets."""
     size = np.minimum(np.abs(z.astype(np.float64)), 10)
     return 1 + (size * (1 + size**2 / 7) if name == "gelu_approximate" else 0)
 
