@@ -454,8 +454,8 @@ def softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, units
             for j in range(i, i + units):
                 total += element(a, j) * element(delta, j)
             mean = splat(a, total)
-            for j in range(i, i + units, line):  # a is 0 in what fills up the last one
-                store(delta, j, load(a, j) * (load(delta, j) - mean))
+            for j in range(i, i + units, line):
+                store(delta, j, keep_first(load(a, j) * (load(delta, j) - mean), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ log-softmax: z_j - log sum_k exp(z_k)
@@ -508,8 +508,7 @@ def log_softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, u
                 total_of_row += element(delta, j)
             total = splat(a, total_of_row)
             for j in range(i, i + units, line):
-                by_z = fma(-exp(load(a, j)), total, load(delta, j))
-                store(delta, j, keep_first(by_z, i + units - j, zero))
+                store(delta, j, keep_first(fma(-exp(load(a, j)), total, load(delta, j)), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ kernels from the parts
