@@ -3,6 +3,19 @@
 >>> from fastmlp.activations import relu
 >>> relu([-1.0, 2.0])
 array([0., 2.], dtype=float32)
+
+How far they may be off over all numbers of float32 and float64, in units of the last place:
+
+    exact   linear, step, relu, relu6
+    1       leaky_relu, hard_sigmoid, relu with other arguments
+    2       tanh, exponential, softsign
+    3       sigmoid, silu, softplus
+    4       elu
+    5       selu, mish
+    7       gelu
+    200     gelu's form by tanh in float32, 2000 in float64: only far below 0, where it has all but vanished
+
+A result that is no normal number, or one of z times such a number, may be 0. NaN is kept, but step(NaN) is 0.
 """
 
 from __future__ import annotations
@@ -83,7 +96,7 @@ def step(x: Any) -> np.ndarray:
 
 
 def sigmoid(x: Any) -> np.ndarray:
-    """1 / (1 + exp(-x)), within 3 ulp."""
+    """1 / (1 + exp(-x))."""
     return apply(form("sigmoid"), x)
 
 
@@ -93,7 +106,7 @@ def hard_sigmoid(x: Any) -> np.ndarray:
 
 
 def tanh(x: Any) -> np.ndarray:
-    """Hyperbolic tangent, within 2 ulp."""
+    """Hyperbolic tangent."""
     return apply(form("tanh"), x)
 
 

@@ -48,6 +48,10 @@ class Metric(Configurable, kind="metric"):
         """What it is to the kernels."""
         raise NotImplementedError(f"{type(self).__name__} must define scoring")
 
+    def scoring_of(self, units: int, targets: np.ndarray | None) -> Scoring:
+        """The same for targets of that kind, where they make a difference."""
+        return self.scoring(units)
+
     def result(self, values: np.ndarray) -> Any:
         """The metric: of a mean, from the mean over the samples in values[0]; else from the counts."""
         return float(values[0])
@@ -181,7 +185,11 @@ class _OfLoss(Metric):
 
     def scoring(self, units: int) -> Scoring:
         """What it is to the kernels."""
-        own = self.loss.scoring()
+        return self.scoring_of(units, None)
+
+    def scoring_of(self, units: int, targets: np.ndarray | None) -> Scoring:
+        """What it is to the kernels: a hinge takes targets 0 and 1 for -1 and 1."""
+        own = self.loss.scoring(targets)
         return Scoring(own.kernel, own.numbers)
 
 
@@ -412,7 +420,8 @@ class AUC(_AtThresholds):
             "summation_method", summation_method, ("interpolation", "minoring", "majoring")
         )
         inner = self._thresholds if count > 2 else []
-        self._thresholds = [-1e-7, *inner, 1 + 1e-7]
+        # Every output is above the first and none above the last, those outside [0, 1] too.
+        self._thresholds = [-math.inf, *inner, math.inf]
 
     def result(self, values: np.ndarray) -> float:
         """The metric."""
@@ -550,15 +559,14 @@ class R2Score(Metric):
             )
         )  # fmt: skip
         self.num_regressors = positive_int("num_regressors", num_regressors, least=0)
-        self._samples = 0.0
 
     def scoring(self, units: int) -> Scoring:
         """What it is to the kernels."""
-        return Scoring("moments", counts=4 * units)
+        return Scoring("moments", counts=5 * units)
 
     def result(self, values: np.ndarray) -> Any:
         """The metric."""
-        count, total, square, errors = values.reshape(-1, 4).T
+        count, total, square, errors, samples = values.reshape(-1, 5).T
         spread = square - total * _divide(total, count)
         raw = np.where(spread == 0, 0.0, 1 - _divide(errors, spread))
         if self.class_aggregation == "uniform_average":
@@ -568,7 +576,7 @@ class R2Score(Metric):
         else:
             score = raw
         if self.num_regressors:
-            n, p = count.sum(), self.num_regressors  # of all units together, as in Keras
+            n, p = samples.sum(), self.num_regressors  # of all units together and without weights, as in Keras
             if n - p - 1 > 0:
                 score = 1 - (1 - score) * (n - 1) / (n - p - 1)
         return score if self.class_aggregation is None else float(score)

@@ -111,7 +111,8 @@ class Scorer:
         self.metrics = [metric.for_targets(units, loss.sparse) for metric in (*metrics, *weighted)]
         flags = [False] * len(metrics) + [True] * len(weighted)
         self.scorings = tuple(
-            dataclasses.replace(metric.scoring(units), weighted=flag) for metric, flag in zip(self.metrics, flags)
+            dataclasses.replace(metric.scoring_of(units, targets), weighted=flag)
+            for metric, flag in zip(self.metrics, flags)
         )
         self.names = names(metrics, weighted)
         self.means = sum(not scoring.counts for scoring in self.scorings)

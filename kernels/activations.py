@@ -18,7 +18,7 @@ Activations lie in rows or, at a network's end, in lanes (see plan.py); the kern
         slopes   of a's layout, written by the functions that need it, or (0,) where nothing is trained
         bias     in rows that of unit j is bias[bias_at + j]; in lanes, where a row is a unit, bias[bias_at + its row]
     backward(numbers, numbers_at, a, slopes, delta, at, row, rows, units, in_lanes)
-        delta    of a's layout: the gradient by a becomes the gradient by z
+        delta    of a's layout: the gradient by a becomes the gradient by z; zeros that fill up a row stay zeros
 """
 
 import math
@@ -32,6 +32,7 @@ from .simd import (
     element,
     exp,
     fma,
+    keep_first,
     lanes,
     load,
     load_first,
@@ -62,16 +63,17 @@ def expm1(x):
     """
     one = splat(x, 1)
     u = exp(x)
-    small = where_equal(u, one, x, (u - one) * x / log(u))
+    small = where_equal(u, one, x, (u - one) * x / where_equal(u, one, one, log(u)))
     # Where exp(x) is 0 or infinite the quotient is not a number.
-    return where_less(x, splat(x, -30), -one, where_less(splat(x, 30), x, u, small))
+    return where_less(x, splat(x, -40), -one, where_less(splat(x, 40), x, u, small))
 
 
 @part
 def log1p(x):
     """log(1 + x) for x >= 0, likewise."""
-    u = splat(x, 1) + x
-    return where_equal(u, splat(x, 1), x, log(u) * x / (u - splat(x, 1)))
+    one = splat(x, 1)
+    u = one + x
+    return where_equal(u, one, x, log(u) * x / where_equal(u, one, one, u - one))
 
 
 @part
@@ -94,51 +96,64 @@ def log_of_sum(z):
     return maximum(z, splat(z, 0)) + log1p(exp(-absolute(z)))
 
 
-# Of erf between 0.46875 and 4: the numerator but for its first coefficient.
-_ERF_MIDDLE = (5.64188496988670089e-1, 8.88314979438837594e00, 6.61191906371416295e01, 2.98635138197400131e02,
-               8.81952221241769090e02, 1.71204761263407058e03, 2.05107837782607147e03,
-              1.23033935479799725e03)  # fmt: skip
+# Of erfc between 0.46875 and 4, and beyond: numerators and denominators but for their first coefficients.
+_MIDDLE = (
+    (5.64188496988670089e-1, 8.88314979438837594e00, 6.61191906371416295e01, 2.98635138197400131e02,
+     8.81952221241769090e02, 1.71204761263407058e03, 2.05107837782607147e03, 1.23033935479799725e03),
+    (1.17693950891312499e02, 5.37181101862009858e02, 1.62138957456669019e03, 3.29079923573345963e03,
+     4.36261909014324716e03, 3.43936767414372164e03, 1.23033935480374942e03),
+)  # fmt: skip
+_FAR = (
+    (3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1, 1.60837851487422766e-2,
+     6.58749161529837803e-4),
+    (1.87295284992346725e00, 5.27905102951428412e-1, 6.05183413124413191e-2, 2.33520497626869185e-3),
+)  # fmt: skip
 
 
 @part
-def erf(x):
-    """The error function, within 3 ulp for float32 and 1e-15 for float64.
+def normal(z):
+    """(Phi(z), exp(-z^2 / 2)): the normal distribution function, by erfc where 1/2 + erf/2 would cancel.
 
     source  Cody (1969), Mathematics of Computation 23: rational approximations
     """
-    size, one, zero = absolute(x), splat(x, 1), splat(x, 0)
-    square = minimum(x * x, splat(x, 100))
-    # to 0.46875
-    top = splat(x, 1.85777706184603153e-1)
+    zero, one, half = splat(z, 0), splat(z, 1), splat(z, 0.5)
+    size = minimum(absolute(z), splat(z, 64))  # beyond, all is 0 or 1
+    # exp(-z^2 / 2) by what the rounding of z^2 / 2 took off, which an exponential of large arguments shows.
+    square = half * size * size
+    bell = exp(-square)
+    bell = fma(-fma(half * size, size, -square), bell, bell)
+    x = size * splat(z, _ROOT_HALF)
+    # erf to 0.46875
+    near = minimum(square, one)
+    top = splat(z, 1.85777706184603153e-1)
     for c in (3.16112374387056560e00, 1.13864154151050156e02, 3.77485237685302021e02, 3.20937758913846947e03):
-        top = fma(top, square, splat(x, c))
-    bottom = square + splat(x, 2.36012909523441209e01)
+        top = fma(top, near, splat(z, c))
+    bottom = near + splat(z, 2.36012909523441209e01)
     for c in (2.44024637934444173e02, 1.28261652607737228e03, 2.84423683343917062e03):
-        bottom = fma(bottom, square, splat(x, c))
-    near = x * top / bottom
-    # to 4
-    y = minimum(size, splat(x, 4))
-    top = splat(x, 2.15311535474403846e-8)
-    for c in _ERF_MIDDLE:
-        top = fma(top, y, splat(x, c))
-    bottom = y + splat(x, 1.57449261107098347e01)
-    for c in (1.17693950891312499e02, 5.37181101862009858e02, 1.62138957456669019e03, 3.29079923573345963e03,
-              4.36261909014324716e03, 3.43936767414372164e03, 1.23033935480374942e03):  # fmt: skip
-        bottom = fma(bottom, y, splat(x, c))
-    tail = exp(-square) * top / bottom
+        bottom = fma(bottom, near, splat(z, c))
+    inner = half * x * top / bottom
+    # erfc(x) exp(x^2) to 4
+    y = minimum(x, splat(z, 4))
+    top = splat(z, 2.15311535474403846e-8)
+    for c in _MIDDLE[0]:
+        top = fma(top, y, splat(z, c))
+    bottom = y + splat(z, 1.57449261107098347e01)
+    for c in _MIDDLE[1]:
+        bottom = fma(bottom, y, splat(z, c))
+    tail = top / bottom
     # from 4 on
     inverse = one / maximum(square, one)
-    top = splat(x, 1.63153871373020978e-2)
-    for c in (3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1, 1.60837851487422766e-2,
-              6.58749161529837803e-4):  # fmt: skip
-        top = fma(top, inverse, splat(x, c))
-    bottom = inverse + splat(x, 2.56852019228982242e00)
-    for c in (1.87295284992346725e00, 5.27905102951428412e-1, 6.05183413124413191e-2, 2.33520497626869185e-3):
-        bottom = fma(bottom, inverse, splat(x, c))
-    far = exp(-square) / maximum(size, one) * (splat(x, 0.56418958354775628695) - inverse * top / bottom)
-    tail = where_less(splat(x, 4), size, far, tail)
-    value = where_less(x, zero, tail - one, one - tail)
-    return where_at_most(size, splat(x, 0.46875), near, value + (x - x))
+    top = splat(z, 1.63153871373020978e-2)
+    for c in _FAR[0]:
+        top = fma(top, inverse, splat(z, c))
+    bottom = inverse + splat(z, 2.56852019228982242e00)
+    for c in _FAR[1]:
+        bottom = fma(bottom, inverse, splat(z, c))
+    far = (splat(z, 0.56418958354775628695) - inverse * top / bottom) / maximum(x, one)
+    tail = half * bell * where_less(splat(z, 4), x, far, tail)
+    outer = where_less(z, zero, tail, one - tail)
+    inner = where_less(z, zero, half - inner, half + inner)
+    return where_at_most(x, splat(z, 0.46875), inner, outer), bell
 
 
 # ------------------------------------------------------------------ linear
@@ -244,7 +259,10 @@ def leaky_relu_slope(a, numbers, at):
 @part
 def general_relu_value_and_slope(z, numbers, at):
     slope, high, threshold = splat(z, numbers[at]), splat(z, numbers[at + 1]), splat(z, numbers[at + 2])
-    value = where_less(threshold, z, minimum(z, high), slope * (z - threshold))
+    # Without a slope 0 and NaN stay what they are, and -infinity becomes 0.
+    nothing = minimum(maximum(z, splat(z, 0)), splat(z, 0))
+    below = where_equal(slope, splat(z, 0), nothing, slope * (z - threshold))
+    value = where_less(threshold, z, minimum(z, high), below)
     inside = where_less(z, high, splat(z, 1), splat(z, 0))
     return value, where_at_most(z, threshold, slope, inside)
 
@@ -283,19 +301,18 @@ _GELU_RATE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 @part
 def gelu_value_and_slope(z, numbers, at):
-    half = splat(z, 0.5)
-    share = fma(half, erf(z * splat(z, _ROOT_HALF)), half)
-    density = splat(z, _NORMAL_DENSITY) * exp(-half * z * z)
-    return z * share, fma(z, density, share)
+    share, bell = normal(z)
+    return z * share, fma(z, splat(z, _NORMAL_DENSITY) * bell, share)
 
 
 @part
 def gelu_approximate_value_and_slope(z, numbers, at):
-    half, rate, cube, one = splat(z, 0.5), splat(z, _GELU_RATE), splat(z, _GELU_CUBE), splat(z, 1)
-    square = z * z
-    t = tanh_lanes(rate * z * fma(cube, square, one))
-    inner = rate * fma(splat(z, 3) * cube, square, one)
-    return half * z * (one + t), fma(half * z * fma(-t, t, one), inner, half * (one + t))
+    """(1 + tanh u) / 2 is 1 / (1 + exp(-2 u)), which does not cancel below 0."""
+    rate, cube, one = splat(z, 2 * _GELU_RATE), splat(z, _GELU_CUBE), splat(z, 1)
+    square = minimum(z * z, splat(z, 1000))  # beyond, all is 0 or 1
+    s = logistic(rate * z * fma(cube, square, one))
+    value = z * s
+    return value, fma(value * (one - s), rate * fma(splat(z, 3) * cube, square, one), s)
 
 
 # ------------------------------------------------------------------ silu: z sigmoid(z)
@@ -331,8 +348,9 @@ def softplus_value_and_slope(z, numbers, at):
 
 @part
 def softsign_value_and_slope(z, numbers, at):
-    share = splat(z, 1) / (splat(z, 1) + absolute(z))
-    return z * share, share * share
+    below = splat(z, 1) + absolute(z)
+    share = splat(z, 1) / below
+    return z / below, share * share  # not z share, which is a denormal number where z is huge
 
 
 # ------------------------------------------------------------------ exponential: exp(z)
@@ -372,13 +390,16 @@ def softmax_lanes(z, at, row, units):
 
 @part
 def softmax_row(z, at, units):
-    """Softmax of `units` numbers of z from `at` on, in place, added up in the order of the units as in lanes."""
+    """Softmax of `units` numbers of z from `at` on, in place, added up in the order of the units as in lanes.
+
+    What fills up the last line becomes 0: its exponential may be infinite.
+    """
     line = lanes(z)
     top = element(z, at)
     for j in range(at + 1, at + units):
         top = element(z, j) if top < element(z, j) else top
     for j in range(at, at + units, line):
-        store(z, j, exp(load(z, j) - splat(z, top)))
+        store(z, j, keep_first(exp(load(z, j) - splat(z, top)), at + units - j, splat(z, 0)))
     total = z.dtype.type(0)
     for j in range(at, at + units):
         total += element(z, j)
@@ -434,7 +455,7 @@ def softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, units
                 total += element(a, j) * element(delta, j)
             mean = splat(a, total)
             for j in range(i, i + units, line):
-                store(delta, j, load(a, j) * (load(delta, j) - mean))
+                store(delta, j, keep_first(load(a, j) * (load(delta, j) - mean), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ log-softmax: z_j - log sum_k exp(z_k)
@@ -453,9 +474,9 @@ def log_softmax_forward(numbers, numbers_at, a, slopes, at, row, rows, units, bi
                 top = maximum(top, load(a, j))
             for j in range(i, i + rows * row, row):
                 total = total + exp(load(a, j) - top)
-            shift = top + log(total)
-            for j in range(i, i + rows * row, row):
-                store(a, j, load(a, j) - shift)
+            shift = log(total)
+            for j in range(i, i + rows * row, row):  # in this order, or large numbers take digits of a small logarithm
+                store(a, j, load(a, j) - top - shift)
     else:
         for i in range(at, at + rows * row, row):
             largest, total_of_row = element(a, i), a.dtype.type(0)
@@ -463,9 +484,9 @@ def log_softmax_forward(numbers, numbers_at, a, slopes, at, row, rows, units, bi
                 largest = element(a, j) if largest < element(a, j) else largest
             for j in range(i, i + units):
                 total_of_row += sum_lanes(exp(splat(a, element(a, j) - largest))) / a.dtype.type(line)
-            shift = splat(a, largest) + log(splat(a, total_of_row))
+            top, shift = splat(a, largest), log(splat(a, total_of_row))
             for j in range(i, i + units, line):
-                store(a, j, load(a, j) - shift)
+                store(a, j, load(a, j) - top - shift)
 
 
 @kernel
@@ -487,7 +508,7 @@ def log_softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, u
                 total_of_row += element(delta, j)
             total = splat(a, total_of_row)
             for j in range(i, i + units, line):
-                store(delta, j, fma(-exp(load(a, j)), total, load(delta, j)))
+                store(delta, j, keep_first(fma(-exp(load(a, j)), total, load(delta, j)), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ kernels from the parts

@@ -25,7 +25,7 @@ gradient is zero, there as here.
 import numpy as np
 
 from ._jit import allocating_kernel, kernel, out_of_line, part
-from .activations import log_of_sum, logistic, sign
+from .activations import log1p, log_of_sum, logistic, sign
 from .lanes import transpose
 from .simd import (
     absolute,
@@ -183,7 +183,8 @@ def binary_crossentropy_unit(numbers, n, joint, p, y):
 def binary_crossentropy_from_logits_unit(numbers, n, joint, p, y):
     """The same of sigmoid(p): log(1 + exp(p)) - y p."""
     y = smoothed(y, numbers[n], 0.5)
-    return log_of_sum(p) - y * p, logistic(p) - y
+    # In this order: for a sure and right answer the first two are equal, and what is left is all of the loss.
+    return maximum(p, splat(p, 0)) - y * p + log1p(exp(-absolute(p))), logistic(p) - y
 
 
 @part
@@ -267,7 +268,8 @@ def kl_divergence_lanes(numbers, n, joint, a, at, row, labels, targets, here, un
         q = minimum(maximum(p, low), one)
         total = fma(y, log(y / q), total)
         gradient = where_at_most(p, low, zero, where_less(one, p, zero, -(factor * y / q)))
-        store(delta, at + j * row, gradient)
+        # As in Keras, half of it at the bound 1, which a softmax in float32 reaches.
+        store(delta, at + j * row, where_equal(p, one, splat(a, 0.5) * gradient, gradient))
     return total
 
 
@@ -344,13 +346,16 @@ def categorical_crossentropy_lanes(numbers, n, joint, a, at, row, labels, target
 
 @part
 def log_of_sums(a, at, row, units):
-    """log sum_j exp(a_j) of a line of samples."""
+    """Log sum_j exp(a_j) of a line of samples, in two parts: the largest a_j and the rest.
+
+    They are taken off in turn, or large logits would take digits of what they differ by.
+    """
     top, total = load(a, at), splat(a, 0)
     for j in range(1, units):
         top = maximum(top, load(a, at + j * row))
     for j in range(units):
         total = total + exp(load(a, at + j * row) - top)
-    return top + log(total)
+    return top, log(total)
 
 
 @part
@@ -360,15 +365,15 @@ def categorical_crossentropy_from_logits_lanes(
     """The same of softmax(a): sum_j y_j (log sum_k exp(a_k) - a_j)."""
     zero, factor = splat(a, 0), splat(a, scale)
     share, level = numbers[n], 1.0 / units
-    shift = log_of_sums(a, at, row, units)
+    top, rest = log_of_sums(a, at, row, units)
     total, mass = zero, zero
     for j in range(units):
         y = smoothed(load(targets, here + j * row), share, level)
-        total = fma(y, shift - load(a, at + j * row), total)
+        total = fma(y, top - load(a, at + j * row) + rest, total)
         mass = mass + y
     for j in range(units):
         y = smoothed(load(targets, here + j * row), share, level)
-        store(delta, at + j * row, factor * fma(exp(load(a, at + j * row) - shift), mass, -y))
+        store(delta, at + j * row, factor * fma(exp(load(a, at + j * row) - top - rest), mass, -y))
     return total
 
 
@@ -403,13 +408,13 @@ def sparse_categorical_crossentropy_from_logits_lanes(
 ):  # fmt: skip
     """The same of softmax(a)."""
     zero, factor, label = splat(a, 0), splat(a, scale), load(labels, here)
-    shift, own = log_of_sums(a, at, row, units), zero
+    (top, rest), own = log_of_sums(a, at, row, units), zero
     for j in range(units):
         z = load(a, at + j * row)
         right = where_equal(label, splat(a, j), factor, zero)
         own = where_equal(label, splat(a, j), z, own)
-        store(delta, at + j * row, fma(factor, exp(z - shift), -right))
-    return shift - own
+        store(delta, at + j * row, fma(factor, exp(z - top - rest), -right))
+    return top - own + rest
 
 
 # ------------------------------------------------------------------ categorical focal crossentropy
@@ -453,15 +458,15 @@ def categorical_focal_crossentropy_from_logits_lanes(
 ):  # fmt: skip
     """The same of softmax(a)."""
     zero, factor = splat(a, 0), splat(a, scale)
-    shift, total, mean = log_of_sums(a, at, row, units), zero, zero
+    (top, rest), total, mean = log_of_sums(a, at, row, units), zero, zero
     for j in range(units):
-        q = exp(load(a, at + j * row) - shift)
+        q = exp(load(a, at + j * row) - top - rest)
         y = smoothed(load(targets, here + j * row), numbers[n], 1.0 / units)
         loss, gradient = focal_of_classes(numbers, n, q, y)
         total, mean = total + loss, fma(gradient, q, mean)
         store(delta, at + j * row, gradient)
     for j in range(units):
-        q = exp(load(a, at + j * row) - shift)
+        q = exp(load(a, at + j * row) - top - rest)
         store(delta, at + j * row, factor * q * (load(delta, at + j * row) - mean))
     return total
 

@@ -130,7 +130,7 @@ def confusion(numbers, numbers_at, a, at, row, labels, targets, weights, units, 
     classes = max(units, 2)
     for i in range(rows):
         if units == 1:
-            guess = 1 if element(a, at + i) > numbers[numbers_at] else 0
+            guess = 1 if element(a, at + i) > a.dtype.type(numbers[numbers_at]) else 0
             truth = int(element(targets, i) > 0.5)
         else:
             guess, truth = 0, int(element(labels, i))
@@ -150,23 +150,23 @@ def confusion(numbers, numbers_at, a, at, row, labels, targets, weights, units, 
 def class_counts(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
     """For each unit the weights of true positives, false positives and false negatives.
 
-    numbers   threshold above which an output is positive, or -1: only the first maximum of the sample is; whether the
-              target is a class index
+    numbers   threshold above which an output is positive, or -1: the largest of the sample are, unless they are within
+              1e-9 of 0 (as in Keras); whether the target is a class index
     counts    (units, 3), added to
     """
     out_of_line()
     threshold = numbers[numbers_at]
     for i in range(rows):
-        largest = 0
-        if threshold < 0:
-            for j in range(1, units):
-                if element(a, at + largest * row + i) < element(a, at + j * row + i):
-                    largest = j
+        largest = element(a, at + i)
+        for j in range(1, units):
+            largest = max(largest, element(a, at + j * row + i))
         weight = 1.0
         if weights.size > 0:
             weight = float(element(weights, i))
         for j in range(units):
-            guess = 1.0 if (j == largest if threshold < 0 else element(a, at + j * row + i) > threshold) else 0.0
+            p, guess = element(a, at + j * row + i), 0.0
+            if (p >= largest and abs(p) > 1e-9) if threshold < 0 else p > a.dtype.type(threshold):
+                guess = 1.0
             y, here = 0.0, counts_at + 3 * j
             if numbers[numbers_at + 1] != 0:
                 y = 1.0 if element(labels, i) == j else 0.0
@@ -182,9 +182,9 @@ def class_counts(numbers, numbers_at, a, at, row, labels, targets, weights, unit
 
 @kernel
 def moments(numbers, numbers_at, a, at, row, labels, targets, weights, units, counts, counts_at, rows):
-    """For each unit sums of the weights, of the targets, of their squares, and of the squared errors.
+    """For each unit sums of the weights, of the targets, of their squares, of the squared errors, and the samples.
 
-    counts    (units, 4), added to
+    counts    (units, 5), added to
     """
     out_of_line()
     for i in range(rows):
@@ -192,12 +192,14 @@ def moments(numbers, numbers_at, a, at, row, labels, targets, weights, units, co
         if weights.size > 0:
             weight = float(element(weights, i))
         for j in range(units):
-            y, here = float(element(targets, j * row + i)), counts_at + 4 * j
-            error = float(element(a, at + j * row + i)) - y
+            y, here = float(element(targets, j * row + i)), counts_at + 5 * j
+            # In float64, which float() of a float32 is not in Numba.
+            error = 1.0 * float(element(a, at + j * row + i)) - y
             counts[here] += weight
             counts[here + 1] += weight * y
             counts[here + 2] += weight * y * y
             counts[here + 3] += weight * error * error
+            counts[here + 4] += 1.0
 
 
 #: Kernel of each metric that counts.
