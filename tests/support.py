@@ -164,8 +164,7 @@ class Network:
         totals = np.zeros(2 + len(self.metrics) if scored else 0)
         out = self._outputs(len(order) if wanted else 0)
         steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, False, data.weights.size > 0)
-        rates, hyper = np.zeros(0), self.hyper
-        self._run(hyper, rates, data, order, capacity, 0, steps, scratch, totals, out, False, team)
+        self._run(self.hyper, self.optimizer.rates(steps), data, order, capacity, 0, steps, scratch, totals, out, False, team)
         return totals, out
 
     @property
