@@ -40,8 +40,8 @@ def _call_at(typingctx, address, arguments):
     return types.none(types.int64, arguments), codegen
 
 
-# Without the compiler an address is a place in this list.
-_plain: list = []
+# Without the compiler an address is a place in this list; 0 is nobody's, as in memory.
+_plain: list = [None]
 
 
 def _call_plain(address, arguments):

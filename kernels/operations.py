@@ -1,7 +1,7 @@
 """What stands between the dense layers: normalisations, noise, activations with parameters.
 
 Each has all that it does in one kernel, which the epoch calls by address (see by_address.py), at first for its output,
-then for the gradient.
+then for the gradient. The padding of a gradient's rows stays zero, whatever stands in that of the activations.
 
 To add one: its section with a kernel, a line in OPERATIONS; its twin goes into tests/twins.py.
 
@@ -265,7 +265,7 @@ def layer_normalization(
             for j in range(0, units, line):
                 normal = (load(below, at + j) - centre) * factor
                 d = load(delta_out, above + j) * load(theta, params_at + j) - lift
-                store(delta_below, at + j, factor * fma(-normal, slope, d))
+                store(delta_below, at + j, keep_first(factor * fma(-normal, slope, d), units - j, zero))
     else:
         for j in range(left, right, line):
             total, product = zero, zero
@@ -363,7 +363,7 @@ def normalization(
 def activity(phase, training, numbers, numbers_at, theta, params_at, state_at, target, below, below_at, out, out_at,
              delta_below, delta_out, delta_at, work, work_at, row, units, rows, first, last, left, right, key,
              scale):  # fmt: skip
-    """numbers: l1, l2; work: the penalty of each row."""
+    """numbers: l1, l2; work: the penalty of each row. As in Keras, |x| has the slope 1 at 0."""
     out_of_line()
     line, zero = lanes(theta), splat(theta, 0)
     l1, l2 = numbers[numbers_at], numbers[numbers_at + 1]
@@ -372,13 +372,12 @@ def activity(phase, training, numbers, numbers_at, theta, params_at, state_at, t
         size, square = zero, zero
         for j in range(0, units, line):
             here = i * row + j
-            x = load(below, below_at + here)
+            x = keep_first(load(below, below_at + here), units - j, zero)
             if phase == FORWARD:
-                x = keep_first(x, units - j, zero)
                 size, square = size + maximum(x, -x), fma(x, x, square)
                 store(out, out_at + here, x)
             elif phase == BACKWARD:
-                push = where_less(zero, x, up, where_less(x, zero, -up, zero))
+                push = keep_first(where_less(x, zero, -up, up), units - j, zero)
                 store(delta_below, below_at + here, load(delta_out, delta_at + here) + fma(twice, x, push))
         if phase == FORWARD:
             work[work_at + i] = theta.dtype.type(l1 * sum_lanes(size) + l2 * sum_lanes(square))

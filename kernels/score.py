@@ -45,16 +45,17 @@ def score(plan, scratch, at, units, scale, first, last):
     """
     row, line = scratch.capacity, lanes(scratch.acts)
     totals, columns = scratch.totals.reshape(scratch.totals.size), scratch.totals.shape[1]
+    means = plan.means.shape[0]
+    for m in range(means):
+        # A loss that serves as a metric writes a gradient, too: to where that of the loss comes then. Rows of `turned`,
+        # which are free as well, may lie where another member's are already.
+        weights = scratch.weights if plan.means[m, 2] else scratch.weights[:0]
+        call_at(plan.means[m, 0], (plan.numbers, plan.means[m, 1], 0, scratch.acts, at, row, scratch.labels,
+                                   scratch.targets, weights, units, 0.0, scratch.delta, totals, columns, 1 + m,
+                                   first, last))  # fmt: skip
     call_at(plan.loss, (plan.numbers, plan.loss_numbers, plan.joint, scratch.acts, at, row, scratch.labels,
                         scratch.targets, scratch.weights, units, scale, scratch.delta, totals, columns, 0, first,
                         last))  # fmt: skip
-    means = plan.means.shape[0]
-    for m in range(means):
-        # A loss that serves as a metric writes a gradient, too: to where the deltas will be turned to later.
-        weights = scratch.weights if plan.means[m, 2] else scratch.weights[:0]
-        call_at(plan.means[m, 0], (plan.numbers, plan.means[m, 1], 0, scratch.acts, at, row, scratch.labels,
-                                   scratch.targets, weights, units, 0.0, scratch.turned, totals, columns, 1 + m,
-                                   first, last))  # fmt: skip
     if scratch.weights.size > 0:
         for i in range(first, last, line):
             own = keep_first(load(scratch.weights, i), last - i, splat(scratch.weights, 0))

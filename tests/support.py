@@ -1,6 +1,7 @@
 """What tests share: types and sizes, tiny kernels, networks as Python hands them over, Keras in float64."""
 
 import contextlib
+import copy
 import hashlib
 import importlib
 import inspect
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import reference
+import twins
 
+from fastmlp import losses, optimizers, threads, training
 from fastmlp import plan as plans
-from fastmlp import threads
-from fastmlp.kernels import epoch, optimizers
+from fastmlp.kernels import epoch
 from fastmlp.kernels._jit import JIT, kernel
 from fastmlp.kernels.plan import Data, Plan, Scratch, aligned_zeros, padded
-from fastmlp.layers import Dense
+from fastmlp.layers import Dense, stages_of
 
 DTYPES = [np.float32, np.float64]
 
@@ -106,80 +109,123 @@ class Padded:
 
 @dataclass
 class Network:
-    """A network with random weights, laid out as the models do it."""
+    """A network with random weights, laid out as the models do it, and an optimizer of fastmlp.optimizers."""
 
+    layers: list
     layout: plans.Layout
     plan: Plan
     theta: np.ndarray
     slots: np.ndarray
-    hyper: np.ndarray
-    optimizer: str
-    loss: str
+    optimizer: optimizers.Optimizer
+    loss: losses.Loss
     metrics: tuple
-    use_bias: bool
+    adjustments: training.Adjustments | None
 
     @property
     def weights(self):
-        """[(w, b), ...] as views of theta."""
-        return [self.layout.views(self.theta, layer) for layer in range(len(self.layout.activations))]
+        """Of every stage the list of its arrays, as views of theta."""
+        return [self.layout.views(self.theta, i) for i in range(len(self.layout.stages))]
 
     @property
     def padding(self):
-        """Whether each element of theta is padding."""
+        """Whether each element of theta is in no array."""
         mask = np.ones(self.theta.size, bool)
-        for layer in range(len(self.layout.activations)):
-            for view in self.layout.views(mask, layer):
+        for i in range(len(self.layout.stages)):
+            for view in self.layout.views(mask, i):
                 view[...] = False
         return mask
 
-    def scratch(self, capacity, team=1, train=True) -> Scratch:
-        return plans.scratch(self.layout, capacity, team, len(self.metrics), self.optimizer if train else None)
+    def slot(self, array):
+        """The same place of the optimizer's first state as `array`, a view of theta, has there."""
+        start = (array.ctypes.data - self.theta.ctypes.data) // self.theta.itemsize
+        return np.lib.stride_tricks.as_strided(self.slots[start:], array.shape, array.strides)
+
+    def draw(self, i, stage, n, key=0):
+        """What the twin of stage i draws in a step."""
+        return reference.drawn(stage, n, int(self.layout.tables["row"][i + 1]), key, self.theta.dtype.type)
+
+    def scratch(self, capacity, team=1, train=True, weighted=False) -> Scratch:
+        partial = self.adjustments.partial if self.adjustments else 0
+        return plans.scratch(self.layout, capacity, team, len(self.metrics), swept=train and not self.plan.direct,
+                             train=train, weighted=weighted, partial=partial)  # fmt: skip
 
     def train(self, data: Data, order, batch_size, *, cuts=(), team=1, capacity=None):
-        """One epoch in slices that end at the cuts; returns the totals."""
+        """One epoch in slices that end at the cuts; returns the totals: loss, metrics, weights."""
         steps = -(-len(order) // batch_size)
-        totals = np.zeros(1 + len(self.metrics))
-        scratch = self.scratch(capacity or batch_size, team)
+        totals, rates = np.zeros(2 + len(self.metrics)), self.optimizer.rates(steps)
+        scratch, hyper = self.scratch(capacity or batch_size, team, weighted=data.weights.size > 0), self.hyper
         for first, last in zip((0, *cuts), (*cuts, steps)):
-            self._run(data, order, batch_size, first, last, scratch, totals, self._outputs(0), True, team)
+            self._run(hyper, rates, data, order, batch_size, first, last, scratch, totals, self._outputs(0), True, team)
+        self.optimizer.iterations += steps
         return totals
 
     def infer(self, data: Data, order, *, capacity, team=1, scored=True, wanted=True):
         """Sums of the losses and of each metric, and output of the samples."""
-        totals = np.zeros(1 + len(self.metrics) if scored else 0)
+        totals = np.zeros(2 + len(self.metrics) if scored else 0)
         out = self._outputs(len(order) if wanted else 0)
-        steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, train=False)
-        self._run(data, order, capacity, 0, steps, scratch, totals, out, False, team)
+        steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, False, data.weights.size > 0)
+        self._run(self.hyper, self.optimizer.rates(steps), data, order, capacity, 0, steps, scratch, totals, out, False, team)
         return totals, out
+
+    @property
+    def hyper(self):
+        return self.optimizer.hyper()
 
     def _outputs(self, n):
         return np.full((n, self.layout.outputs), np.nan, self.theta.dtype)
 
-    def _run(self, data, order, batch_size, first, last, scratch, totals, out, training, team):
+    def _run(self, hyper, rates, data, order, batch_size, first, last, scratch, totals, out, training, team):
         threads.run(
-            epoch.run, team, scratch.sync, self.plan, self.theta, self.slots, self.hyper,
+            epoch.run, team, scratch.sync, self.plan, self.theta, self.slots, hyper, rates,
             data, order, batch_size, first, last, scratch, totals, out, training,
         )  # fmt: skip
 
 
-def network(units, activations, *, loss="mean_squared_error", metrics=(), optimizer="sgd", learning_rate=0.1,
-            momentum=0.9, dtype=np.float64, use_bias=True, seed=0) -> Network:  # fmt: skip
-    """Units of the input and of every layer, and an activation for every layer."""
+def network(
+    inputs, *layers, loss="mean_squared_error", metrics=(), optimizer=None, dtype=np.float64, seed=0
+) -> Network:  # fmt: skip
+    """Layers of fastmlp.layers, or (units, activation, use_bias) for a dense one; SGD(0.1) unless an optimizer is given.
+
+    Layers are descriptions, of which copies are taken.
+    """
     rng = np.random.default_rng(seed)
-    layers = [Dense(m, activation=name, use_bias=use_bias) for m, name in zip(units[1:], activations)]
-    layout = plans.layout(units[0], layers, np.dtype(dtype))
+    layers = [Dense(*layer) if isinstance(layer, tuple) else copy.copy(layer) for layer in layers]
+    layout = plans.layout(inputs, stages_of(layers, inputs), np.dtype(dtype))
     theta = aligned_zeros(layout.size, dtype)
-    for layer, k in enumerate(units[:-1]):
-        w, b = layout.views(theta, layer)
-        w[...] = rng.standard_normal(w.shape) / np.sqrt(k)
-        b[...] = rng.standard_normal(b.shape) * 0.5 * use_bias
-    hyper = np.zeros(optimizers.HYPER_SIZE)
-    hyper[optimizers.LEARNING_RATE], hyper[optimizers.MOMENTUM_RATE] = learning_rate, momentum
-    plan = plans.plan(layout, loss, metrics, optimizer)
-    return Network(layout, plan, theta, plans.slots(layout, optimizer), hyper, optimizer, loss, metrics, use_bias)
+    for i, layer in enumerate(layers):
+        layer.attach([v for j, stage in enumerate(layout.stages) if stage.owner == i for v in layout.views(theta, j)])
+        for name, view in ((variable.name, variable.view) for variable in layer.variables):
+            view[...] = rng.standard_normal(view.shape) / (np.sqrt(len(view)) if name == "kernel" else 2)
+            view += name == "gamma"
+            if "variance" in name:
+                view[...] = rng.uniform(0.5, 2, view.shape)
+    optimizer, loss = optimizers.get(optimizer or optimizers.SGD(0.1)), losses.get(loss)
+    adjustments = training.adjustments(layers, theta, layout, optimizer)
+    plan = plans.plan(layout, loss.scoring(), [plans.Scoring(name) for name in metrics], optimizer.kernel_name,
+                      adjust=adjustments, every=optimizer.every)  # fmt: skip
+    slots = plans.slots(layout, optimizer.kernel_name, optimizer.slot_start)
+    if optimizer.use_ema:
+        slots = plans.joined(slots, np.zeros(layout.size, dtype))
+    return Network(layers, layout, plan, theta, slots, optimizer, loss, tuple(metrics), adjustments)
 
 
-def samples(net: Network, n, *, kind="float", compress=False, train=True, seed=1):
+def twin_of(optimizer) -> twins.Optimizer:
+    """The plain version of an optimizer of fastmlp.optimizers."""
+    config = optimizer.get_config()
+    config.pop("name")
+    shared = optimizers.Optimizer().get_config().keys() - {"name", "learning_rate"}
+    features = {key: config.pop(key) for key in list(config) if key in shared}
+    name = type(optimizer).__name__.lower()
+    if name == "adamw":
+        config["weight_decay"] = features.pop("weight_decay")
+    return twins.Optimizer(name, config, features)
+
+
+#: Losses that are for values above zero.
+_POSITIVE = ("poisson", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
+
+
+def samples(net: Network, n, *, kind="float", compress=False, train=True, weighted=False, seed=1):
     """Random samples and targets that fit the network: (x, y, Data). kind "uint8": mostly zero rows of pixels."""
     rng = np.random.default_rng(seed)
     k, m, dtype = net.layout.inputs, net.layout.outputs, net.theta.dtype
@@ -187,17 +233,20 @@ def samples(net: Network, n, *, kind="float", compress=False, train=True, seed=1
         x = (rng.integers(1, 4, (n, k)) * (rng.random((n, k)) < 0.2)).astype(np.uint8)
     else:
         x = (rng.standard_normal((n, k)) * (rng.random((n, k)) < (0.2 if compress else 1))).astype(dtype)
-    labels, targets = rng.integers(0, m, n).astype(np.int32), None
-    if net.loss == "sparse_categorical_crossentropy":
+    labels, name = rng.integers(0, m, n).astype(np.int32), net.loss.kernel_name
+    if net.loss.sparse:
         y = labels
+    elif net.loss.classes or name == "kl_divergence":
+        y = np.eye(m, dtype=dtype)[labels]
+    elif name.startswith("binary"):
+        y = rng.integers(0, 2, (n, m)).astype(dtype)
+    elif name.endswith("hinge"):
+        y = rng.choice([-1, 1], (n, m)).astype(dtype)
     else:
-        if net.loss == "mean_squared_error":
-            y = rng.standard_normal((n, m)).astype(dtype)
-        elif net.loss == "binary_crossentropy":
-            y = rng.integers(0, 2, (n, m)).astype(dtype)
-        else:
-            y = np.eye(m, dtype=dtype)[labels]
-        labels, targets = y.argmax(axis=1).astype(np.int32), y
-    data = plans.data(net.layout, x, labels, targets, compress=compress, train=train)
+        y = rng.standard_normal((n, m)).astype(dtype)
+        y = np.abs(y) + dtype.type(0.5) if name in _POSITIVE else y
+    labels, values = (labels, None) if net.loss.sparse else (y.argmax(axis=1).astype(np.int32), y)
+    weights = rng.uniform(0.5, 2, n).astype(dtype) if weighted else None
+    data = plans.data(net.layout, x, labels, values, weights, compress=compress, train=train)
     assert (data.starts.size > 0) == compress, "the rows are not as sparse as the test needs them"
     return x, y, data
