@@ -235,6 +235,12 @@ def _place(view: np.ndarray, theta: np.ndarray) -> tuple[int, int, int, int]:
     return start, view.shape[0], view.shape[1], view.strides[0] // item
 
 
+def _view(values: np.ndarray, place: tuple[int, int, int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """The variable at that place of an array that is laid out as theta."""
+    start, rows, units, row = place
+    return values[start : start + rows * row].reshape(rows, row)[:, :units].reshape(shape)
+
+
 def penalty(layers: Sequence[Layer]) -> float:
     """Sum of the penalties on all weights."""
     return sum(
@@ -268,6 +274,13 @@ class Trainer:
         if optimizer.use_ema:
             mean = np.zeros(layout.size, layout.dtype)
             self.slots = plans.joined(self.slots, mean)
+        # One for all sizes of batches: where several make a step, it holds the sum of those that wait.
+        self._gradient = plans.aligned_zeros(layout.size if self.swept else 0, layout.dtype)
+        self._variables = [
+            (i, variable.name, _place(variable.view, theta), variable.view.shape)
+            for i, layer in enumerate(layers)
+            for variable in layer.trainable_variables
+        ]
         self._plans: dict[Any, Any] = {}
         self._scratch: dict[Any, Any] = {}
         self._paces: dict[Any, threads.Pace] = {}
@@ -293,10 +306,11 @@ class Trainer:
         if key not in self._scratch:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
-            self._scratch[key] = plans.scratch(
-                self._layout, batch, team, scorer.means, swept=self.swept, train=True, weighted=weighted,
+            made = plans.scratch(
+                self._layout, batch, team, scorer.means, train=True, weighted=weighted,
                 partial=0 if self._adjust is None else self._adjust.partial,
             )  # fmt: skip
+            self._scratch[key] = made._replace(gradient=self._gradient)
         return self._scratch[key]
 
     def steps(
@@ -378,9 +392,7 @@ class Trainer:
         for layer in layers:
             own = []
             for variable in layer.trainable_variables:
-                start, rows, units, row = _place(variable.view, self._theta)
-                values = scratch.gradient[start : start + rows * row].reshape(rows, row)[:, :units]
-                own.append(values.reshape(variable.view.shape).copy())
+                own.append(_view(scratch.gradient, _place(variable.view, self._theta), variable.view.shape).copy())
             if own:
                 found[layer.name] = own
         return found
@@ -388,9 +400,9 @@ class Trainer:
     def finish(self) -> None:
         """At the end of a fit: running means take the place of the weights."""
         if self.optimizer.use_ema and self.optimizer.iterations:
-            size = self._layout.trainable
-            at = SLOTS[self.optimizer.kernel_name] * self._layout.size
-            self._theta[:size] = self.slots[at : at + size]
+            mean = self.slots[SLOTS[self.optimizer.kernel_name] * self._layout.size :]
+            for _, _, place, shape in self._variables:  # the others have none
+                _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
 
 # ---------------------------------------------------------------------------------------------- inference
