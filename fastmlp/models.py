@@ -90,6 +90,11 @@ class Sequential:
             raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
         if isinstance(layer, InputLayer) and self._layers:
             raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
+        taken = {other.name for other in self._layers}
+        while layer.name in taken and not layer._is_named:
+            layer.name = automatic_name(layer.kind)
+        if layer.name in taken:
+            raise ValueError(f"the model has a layer {layer.name!r} already; give this one another name")
         layers = [*self._layers, layer]
         shape = self._shape if self.built else layers[0].declared_shape
         if shape is not None:
