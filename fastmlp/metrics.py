@@ -168,6 +168,16 @@ class _OfLoss(Metric):
         super().__init__(name)
         self.loss = self._loss(**arguments)
 
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make an equal object: the loss's own."""
+        return self.loss.get_config() | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _OfLoss:
+        """Object from what get_config returned; see Configurable."""
+        cls._loss.from_config(config)  # checks them
+        return cls(**config)
+
     @property
     def needs(self) -> str:  # type: ignore[override]
         """Kind of its targets."""

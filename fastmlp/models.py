@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import checks, config, losses, optimizers, random
+from . import checks, config, losses, optimizers, random, saving
 from . import metrics as metrics_module
 from . import plan as plans
 from .callbacks import CallbackList, History
@@ -17,6 +19,8 @@ from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .saving import load_model as load_model
+from .saving import model_from_json as model_from_json
 from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
 
@@ -346,6 +350,20 @@ class Sequential:
             self._trainer = Trainer(self._layers, self._need_built(), self._theta, optimizer)
             self._flags = flags
         return self._trainer
+
+    def _trainer_as_it_is(self) -> Trainer | None:
+        """What trains the model, or None where the next training makes it anew."""
+        flags = tuple(layer.trainable for layer in self._layers)
+        return self._trainer if self._flags == flags else None
+
+    def _renumber(self) -> None:
+        """Take the layers' numbers anew, such as seeds; arrays and what trains them stay."""
+        if self._layout is None:
+            return
+        stages = tuple(stages_of(self._layers, math.prod(self._shape)))
+        self._layout = dataclasses.replace(self._layout, stages=stages)
+        if self._trainer is not None:
+            self._trainer.renumber(self._layout)
 
     def _relay(self) -> None:
         """Lay the network out again: what is trained has changed. The weights stay."""
@@ -759,6 +777,87 @@ class Sequential:
     def reset_metrics(self) -> None:
         """Begin the means of train_on_batch and test_on_batch anew."""
         self._running = None
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write layers, weights, and how it is compiled with the optimizer's state, to a file for models.load_model.
+
+        The file is whole or not there, at every moment. It holds no code.
+
+        Args:
+            path: Path that ends in .safetensors, in a folder that exists.
+            overwrite: Whether to replace a file of that name.
+
+        Raises:
+            ValueError: If the path ends in something else, or a layer, loss ... is of a class that is not registered.
+            FileExistsError: If there is one, without overwrite.
+            RuntimeError: If the model has no weights yet.
+
+        >>> import os, tempfile
+        >>> import fastmlp
+        >>> model = fastmlp.Sequential([fastmlp.Input((3,)), fastmlp.Dense(2)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(os.path.join(folder, "model.safetensors"))
+        ...     again = fastmlp.models.load_model(os.path.join(folder, "model.safetensors"))
+        >>> bool((again.predict([[1, 2, 3]]) == model.predict([[1, 2, 3]])).all())
+        True
+        """
+        saving.save(self, path, overwrite)
+
+    def save_weights(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone, under "layer/variable" in a .safetensors file; see save."""
+        saving.save_weights(self, path, overwrite)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take the weights of a file of save_weights or save, of a model of the same layers; the rest stays as it is.
+
+        Layers that were not given a name are known by their kind and place.
+
+        Raises:
+            ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
+            OSError: If the file can't be read.
+            RuntimeError: If the model has no weights yet.
+        """
+        saving.load_weights(self, path)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, dtype, layers and input shape, for from_config; without weights."""
+        return saving.config_of(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """Model from what get_config returned, with new weights and not compiled.
+
+        Raises:
+            ValueError: If a class or an argument is unknown.
+            TypeError: If it is no such dictionary.
+        """
+        return saving.model_of(cls, config)
+
+    def to_json(self, **options: Any) -> str:
+        """get_config as a JSON text for models.model_from_json; options go to json.dumps."""
+        return saving.to_json(self, **options)
+
+    def training_state(self) -> dict[str, np.ndarray]:
+        """All that the training depends on, as copies, for restore_training_state.
+
+        Weights, the optimizer's state, steps and learning rate, seeds of layers, and the state of fastmlp's generator.
+        """
+        return saving.training_state(self)
+
+    def restore_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there: what is trained next has the same bits as if nothing had come between.
+
+        Args:
+            state: What training_state returned, of a model that was made and compiled in the same way.
+
+        Raises:
+            ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
+            RuntimeError: If the model is not compiled or has no weights yet.
+        """
+        saving.restore_training_state(self, state)
 
     # ------------------------------------------------------------------ a look inside
 

@@ -368,6 +368,26 @@ class Trainer:
             first += count
             yield first - count, first
 
+    def state(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the next step depends on besides the weights, as views: "<i>/<layer>/<variable>" by names of the layers.
+
+        The optimizer's arrays i, and "gradient" of batches that wait for their step.
+        """
+        size = self._layout.size
+        blocks = {str(i): self.slots[i * size : (i + 1) * size] for i in range(self.slots.size // size)}
+        if self.optimizer.every > 1:
+            blocks["gradient"] = self._gradient
+        return {
+            f"{block}/{names[owner]}/{name}": _view(values, place, shape)
+            for block, values in blocks.items()
+            for owner, name, place, shape in self._variables
+        }
+
+    def renumber(self, layout: plans.Layout) -> None:
+        """Take a layout that differs in numbers of operations only."""
+        self._layout = layout
+        self._plans.clear()
+
     def batch(self, scorer: Scorer, data: Data, count: int, totals: np.ndarray) -> None:
         """Train one step on the first `count` samples of data."""
         for _ in self.steps(scorer, data, np.arange(count), count, totals, single=True):
