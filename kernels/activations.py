@@ -32,6 +32,7 @@ from .simd import (
     element,
     exp,
     fma,
+    keep_first,
     lanes,
     load,
     load_first,
@@ -434,7 +435,7 @@ def softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, units
                 total += element(a, j) * element(delta, j)
             mean = splat(a, total)
             for j in range(i, i + units, line):
-                store(delta, j, load(a, j) * (load(delta, j) - mean))
+                store(delta, j, keep_first(load(a, j) * (load(delta, j) - mean), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ log-softmax: z_j - log sum_k exp(z_k)
@@ -487,7 +488,7 @@ def log_softmax_backward(numbers, numbers_at, a, slopes, delta, at, row, rows, u
                 total_of_row += element(delta, j)
             total = splat(a, total_of_row)
             for j in range(i, i + units, line):
-                store(delta, j, fma(-exp(load(a, j)), total, load(delta, j)))
+                store(delta, j, keep_first(fma(-exp(load(a, j)), total, load(delta, j)), i + units - j, zero))
 
 
 # ------------------------------------------------------------------ kernels from the parts

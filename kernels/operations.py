@@ -20,6 +20,8 @@ To add one: its section with a kernel, a line in OPERATIONS; its twin goes into 
     left, right            units that it takes, whole lines: for the gradient, and always where it is done BY_UNITS
     key                    number of the training step
     scale                  what the gradient of a sample's loss was multiplied by
+
+The padding of a gradient stays zero, so that that of the weights does.
 """
 
 import math
@@ -265,7 +267,7 @@ def layer_normalization(
             for j in range(0, units, line):
                 normal = (load(below, at + j) - centre) * factor
                 d = load(delta_out, above + j) * load(theta, params_at + j) - lift
-                store(delta_below, at + j, factor * fma(-normal, slope, d))
+                store(delta_below, at + j, keep_first(factor * fma(-normal, slope, d), units - j, zero))
     else:
         for j in range(left, right, line):
             total, product = zero, zero
@@ -379,7 +381,8 @@ def activity(phase, training, numbers, numbers_at, theta, params_at, state_at, t
                 store(out, out_at + here, x)
             elif phase == BACKWARD:
                 push = where_less(zero, x, up, where_less(x, zero, -up, zero))
-                store(delta_below, below_at + here, load(delta_out, delta_at + here) + fma(twice, x, push))
+                d = load(delta_out, delta_at + here) + fma(twice, x, push)
+                store(delta_below, below_at + here, keep_first(d, units - j, zero))
         if phase == FORWARD:
             work[work_at + i] = theta.dtype.type(l1 * sum_lanes(size) + l2 * sum_lanes(square))
 

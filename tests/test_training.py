@@ -4,7 +4,21 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.layers import BatchNormalization, Dense, Input
+from fastmlp import activations
+from fastmlp.layers import (
+    Activation,
+    ActivityRegularization,
+    BatchNormalization,
+    Dense,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    Input,
+    LayerNormalization,
+    Normalization,
+    PReLU,
+    Rescaling,
+)
 from fastmlp.optimizers import SGD, Adam
 
 
@@ -40,3 +54,28 @@ def test_running_means_leave_alone_what_is_not_trained(scale):
     for i, (old, new) in enumerate(zip(before, model.get_weights())):
         assert i in moving or np.array_equal(old, new)
     assert np.array_equal(model.layers[1]._arrays[0], theta)
+
+
+BETWEEN = [
+    lambda: LayerNormalization(), lambda: LayerNormalization(rms_scaling=True), lambda: BatchNormalization(),
+    lambda: PReLU("ones"), lambda: Dropout(0.3), lambda: GaussianNoise(0.3), lambda: GaussianDropout(0.3),
+    lambda: Rescaling(2.0, 1.0), lambda: Normalization(mean=1.0, variance=2.0),
+    lambda: ActivityRegularization(0.1, 0.1),
+    *(lambda name=name: Activation(name) for name in activations.NAMES if name != "step"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("units", [3, 70])
+@pytest.mark.parametrize("between", BETWEEN, ids=lambda make: repr(make()))
+def test_padding_of_the_weights_stays_zero(between, units):
+    x, y = data()
+    first = "sigmoid" if between().stages(1)[0].activation[0] == "linear" else None
+    model = fastmlp.Sequential([Input((4,)), Dense(units, first), between(), Dense(5), between(), Dense(2)])
+    model.compile(Adam(0.01), "mse")
+    model.fit(x, y, verbose=0, epochs=2, batch_size=16)
+    rest = model._theta.copy()
+    rest[model._layout.trainable :] = 0
+    for i in range(len(model._layout.stages)):
+        for view in model._layout.views(rest, i):
+            view[...] = 0
+    assert not rest.any()
