@@ -43,7 +43,8 @@ def everything(dtype="float32"):
     return Sequential(
         [
             Input((2, 3)), Rescaling(0.5, 0.1), normalization, Flatten(),
-            Dense(17, "tanh", kernel_constraint="max_norm"), Dropout(0.2), LayerNormalization(), Dense(9, kernel_regularizer="l2", bias_constraint="non_neg"), PReLU(),
+            Dense(17, "tanh", kernel_constraint="max_norm"), Dropout(0.2),
+            LayerNormalization(), Dense(9, kernel_regularizer="l2", bias_constraint="non_neg"), PReLU(),
             GaussianNoise(0.1), BatchNormalization(), Activation("gelu"), GaussianDropout(0.1),
             Dense(5, use_bias=False, activity_regularizer="l1"), LeakyReLU(), BatchNormalization(scale=False),
             ActivityRegularization(0.01), Dense(4, trainable=False), ELU(0.5), ReLU(6.0, 0.1, 0.2), Dense(3), Softmax(),
