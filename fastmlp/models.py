@@ -14,6 +14,7 @@ import numpy as np
 from . import checks, config, losses, optimizers, random, saving
 from . import metrics as metrics_module
 from . import plan as plans
+from .activations import Form
 from .callbacks import CallbackList, History
 from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
@@ -227,6 +228,8 @@ class Sequential:
         new_metrics = [metrics_module.get(m) for m in metrics or ()]
         new_weighted = [metrics_module.get(m) for m in weighted_metrics or ()]
         self._check_loss(new_loss)
+        for metric in (*new_metrics, *new_weighted):
+            metric.prepare(self.dtype)
         if self.optimizer is not new_optimizer:
             new_optimizer.iterations = 0
         self.optimizer, self.loss, self._metrics, self._weighted_metrics = (
@@ -241,12 +244,10 @@ class Sequential:
     def _last_units(self) -> int:
         return self._dense[-1].units
 
-    def _last_activation(self) -> str:
-        """Name of what the output goes through last."""
-        if self._layout is not None:
-            return self._layout.last_activation
-        stages = stages_of(self._layers, 1)
-        return stages[-1].activation[0]
+    def _last_activation(self) -> Form:
+        """What the output goes through last."""
+        stages = stages_of(self._layers, 1) if self._layout is None else self._layout.stages
+        return stages[-1].activation
 
     def _check_loss(self, loss: losses.Loss) -> None:
         dense = self._dense
@@ -257,12 +258,13 @@ class Sequential:
                 f"{loss.name} needs a unit for each class but the last layer, {dense[-1].name!r}, has one. Use "
                 f"loss='binary_crossentropy' with activation='sigmoid', or Dense(2, activation='softmax')"
             )
-        last = self._last_activation()
+        last, numbers = self._last_activation()
         if getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid"):
             raise ValueError(
                 f"{loss.name} with from_logits=True expects a linear last layer, but it ends with {last!r}, which "
                 "would be applied twice; leave out one of them"
             )
+        loss.prepare(dense[-1].units, (last, numbers), self.dtype)
 
     @property
     def metrics_names(self) -> list[str]:
