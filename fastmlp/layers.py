@@ -63,6 +63,7 @@ class Layer(Configurable, kind="layer"):
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None, trainable: bool = True):
         self.name = name or automatic_name(self.kind)
+        self._is_named = bool(name)
         self.trainable = bool(trainable)
         #: Shape that the layer asks for, if it is the first.
         self.declared_shape = None if input_shape is None else _shape(input_shape)

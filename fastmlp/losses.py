@@ -8,12 +8,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import checks
+from .activations import Form, apply
+from .kernels import custom as _custom
 from .kernels import losses as _kernels
 from .kernels.plan import aligned_zeros
 from .plan import Scoring
@@ -44,6 +47,9 @@ class Loss(Configurable, kind="loss"):
     def scoring(self, targets: np.ndarray | None = None) -> Scoring:
         """What it is to the kernels; `targets` are all that it will see, where they make a difference."""
         return Scoring(self.kernel_name, self.numbers(), weighted=True)
+
+    def prepare(self, units: int, activation: Form, dtype: np.dtype) -> None:
+        """Whatever must be ready and right before it scores outputs of so many units, which come of `activation`."""
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """Mean loss of predictions y_pred (n, m) for the targets y_true.
@@ -81,7 +87,7 @@ def _scores(scoring: Scoring, a: np.ndarray, y: np.ndarray, weights: np.ndarray 
 
     outputs, delta = lanes(a, 1.0), aligned_zeros(units * width, a.dtype)
     labels, targets = (y[:, None], a[:, :0]) if y.ndim == 1 else (a[:, :1] * 0, y)
-    own = a[:0, 0] if weights is None else lanes(weights[:, None], 0.0)
+    own = np.zeros(0, a.dtype) if weights is None else lanes(weights[:, None], 0.0)
     totals = np.zeros(width)
     kernel = _kernels.KERNELS[scoring.kernel] if isinstance(scoring.kernel, str) else scoring.kernel
     kernel(np.array([*scoring.numbers, 0.0]), 0, 0, outputs, 0, width, lanes(labels, 0.0), lanes(targets, 0.0), own,
@@ -312,6 +318,150 @@ class KLDivergence(Loss):
     """sum_j y_j log(y_j / p_j), mean over the samples: for targets that are distributions."""
 
     kernel_name = "kl_divergence"
+
+
+# ------------------------------------------------------------------ of one's own
+
+
+class Custom(Loss):
+    """A loss of one's own: two functions of one sample, compiled and called within the compiled epoch.
+
+        value(y_true, y_pred)           returns the loss of the sample, a float
+        gradient(y_true, y_pred, out)   writes its gradient by y_pred to out, which holds zeros
+
+    y_true, y_pred and out are 1-d arrays of the model's float type, a number for each unit of the last layer. The mean
+    over the samples, their weights, and the way back through the network are not the functions' business.
+
+    The functions are compiled by Numba, with its rules for what they may do; those that were compiled by numba.njit
+    keep their options. They may run in several threads at once. One that raises an exception makes the loss NaN.
+
+    Args:
+        value: See above.
+        gradient: See above.
+        sparse: Whether targets are class indices; y_true is then an array of one number, the sample's index.
+        check_gradient: Whether to compare gradient with central differences of value on random data, in float64, when
+            the model is compiled. Turn it off where the gradient is meant to be another one.
+        name: Name of the object; None takes that of value.
+
+    Raises:
+        TypeError: If one is no function.
+        ValueError: When the model is compiled: if a function can't be compiled, or the gradient is wrong.
+
+    >>> import fastmlp
+    >>> def value(y_true, y_pred):
+    ...     return abs(y_pred[0] - y_true[0]) ** 1.5
+    >>> def gradient(y_true, y_pred, out):
+    ...     error = y_pred[0] - y_true[0]
+    ...     out[0] = 1.5 * np.sign(error) * abs(error) ** 0.5
+    >>> model = fastmlp.Sequential([fastmlp.Input((2,)), fastmlp.Dense(1)])
+    >>> model.compile(optimizer="sgd", loss=fastmlp.losses.Custom(value, gradient))
+    """
+
+    def __init__(
+        self,
+        value: Callable[..., Any],
+        gradient: Callable[..., Any],
+        *,
+        sparse: bool = False,
+        check_gradient: bool = True,
+        name: str | None = None,
+    ):
+        for key, function in (("value", value), ("gradient", gradient)):
+            if not callable(function):
+                raise TypeError(f"{key} must be a function, got {function!r}")
+        super().__init__(name=name or getattr(value, "__name__", "custom"))
+        self.value, self.gradient = _custom.compiled(value), _custom.compiled(gradient)
+        self.sparse, self.check_gradient = bool(sparse), bool(check_gradient)
+        # Kept here: an address in a plan lives as long as the kernel.
+        self._kernel = _custom.scoring(self.value, self.gradient, self.sparse)
+        self._checked: set[tuple[Any, ...]] = set()
+
+    def scoring(self, targets: np.ndarray | None = None) -> Scoring:
+        """What it is to the kernels."""
+        return Scoring(self._kernel, weighted=True)
+
+    def prepare(self, units: int, activation: Form, dtype: np.dtype) -> None:
+        """Compile the functions and check the gradient, once for each kind of network."""
+        key = units, activation, dtype.name
+        if key in self._checked:
+            return
+        compile_custom(f"loss {self.name!r}", self.scoring(), dtype)
+        if self.check_gradient:
+            self._compare(units, activation)
+        self._checked.add(key)
+
+    def _compare(self, units: int, activation: Form) -> None:
+        """ValueError if the gradient differs from central differences at random outputs of that activation."""
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            p, y = (apply(activation, rng.uniform(-2, 2, units)) for _ in range(2))
+            p += rng.uniform(0.001, 0.01, units)  # outputs may be equal, as zeros of relu, where a loss has a kink
+            if self.sparse:
+                y = rng.integers(0, units, 1).astype(np.float64)
+            found, out = np.zeros(units), np.zeros(units)
+            for j in range(units):
+                step = np.zeros(units)
+                step[j] = 6e-6 * max(abs(p[j]), 0.01)  # the cube root of float64's precision
+                found[j] = (self._call(self.value, y, p + step) - self._call(self.value, y, p - step)) / (2 * step[j])
+            self._call(self.gradient, y, p.copy(), out)
+            with np.errstate(invalid="ignore"):
+                # Not where a value is infinite or NaN: these may be outputs that the loss is not made for.
+                wrong = (np.abs(out - found) > 1e-4 * np.maximum(1, np.abs(found))) & np.isfinite(found)
+            if wrong.any():
+                j = int(np.argmax(wrong))
+                raise ValueError(
+                    f"the gradient of loss {self.name!r} is wrong: for y_true={_shown(y)} and y_pred={_shown(p)} it is "
+                    f"{out[j]:.6g} by y_pred[{j}], but value changes by {found[j]:.6g} per unit. Correct one of them, "
+                    "or pass check_gradient=False"
+                )
+
+    def _call(self, function: Any, *arrays: np.ndarray) -> Any:
+        try:
+            return function(*arrays)
+        except Exception as error:
+            raise ValueError(
+                f"loss {self.name!r} fails on float64 arrays, on which its gradient is checked: {_first_line(error)}. "
+                "Correct it, or pass check_gradient=False"
+            ) from error
+
+    def get_config(self) -> dict[str, Any]:
+        """ValueError: functions can't be written."""
+        raise ValueError(refusal("loss", self.name))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Custom:
+        """ValueError: functions can't be read."""
+        raise ValueError(refusal("loss", str(dict(config).get("name"))))
+
+    def __repr__(self) -> str:
+        return f"Custom(name={self.name!r})"
+
+
+def refusal(kind: str, name: str) -> str:
+    """Text of the error where a description with code would be written or read."""
+    return (
+        f"{kind} {name!r} is made of functions, which can't be kept in a file; keep the weights by model.save_weights, "
+        "and compile the model anew where they are loaded"
+    )
+
+
+def compile_custom(what: str, scoring: Scoring, dtype: np.dtype) -> None:
+    """Compile a user's functions; ValueError with what Numba says."""
+    try:
+        scoring.address(dtype.name)
+    except Exception as error:  # Numba's own, and what its folding of constants meets
+        raise ValueError(f"{what} can't be compiled: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an error's text that says something."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    return next((line for line in lines if line and not line.startswith("Failed in ")), type(error).__name__)
+
+
+def _shown(values: np.ndarray) -> str:
+    return np.array2string(values, precision=4, separator=", ", threshold=8)
 
 
 _CLASSES: dict[str, type[Loss]] = {

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import losses
 from .checks import known_name, number, positive_int, resolve
+from .kernels import custom as _custom
 from .plan import Scoring
 from .serialization import Configurable, deserialize
 
@@ -51,6 +52,9 @@ class Metric(Configurable, kind="metric"):
     def scoring_of(self, units: int, targets: np.ndarray | None) -> Scoring:
         """The same for targets of that kind, where they make a difference."""
         return self.scoring(units)
+
+    def prepare(self, dtype: np.dtype) -> None:
+        """Whatever must be ready before it scores outputs of that type."""
 
     def result(self, values: np.ndarray) -> Any:
         """The metric: of a mean, from the mean over the samples in values[0]; else from the counts."""
@@ -171,6 +175,16 @@ class _OfLoss(Metric):
     def __init__(self, name: str | None = None, **arguments: Any):
         super().__init__(name)
         self.loss = self._loss(**arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make an equal object: the loss's own."""
+        return self.loss.get_config() | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _OfLoss:
+        """Object from what get_config returned; see Configurable."""
+        cls._loss.from_config(config)  # checks them
+        return cls(**config)
 
     @property
     def needs(self) -> str:  # type: ignore[override]
@@ -580,6 +594,72 @@ class R2Score(Metric):
             if n - p - 1 > 0:
                 score = 1 - (1 - score) * (n - 1) / (n - p - 1)
         return score if self.class_aggregation is None else float(score)
+
+
+# ------------------------------------------------------------------ of one's own
+
+
+class Custom(Metric):
+    """A metric of one's own: the mean over the samples of a function, compiled and called within the compiled epoch.
+
+        value(y_true, y_pred)   returns the metric of one sample, a float
+
+    See losses.Custom for the arrays, and for what the function may do.
+
+    Args:
+        value: See above.
+        name: Name of the object; None takes that of value.
+        sparse: Whether y_true is the sample's class index, an array of one number, instead of a number for each unit.
+
+    Raises:
+        TypeError: If value is no function.
+        ValueError: When the model is compiled: if the function can't be compiled.
+
+    >>> import fastmlp
+    >>> def largest_error(y_true, y_pred):
+    ...     return np.abs(y_pred - y_true).max()
+    >>> model = fastmlp.Sequential([fastmlp.Input((2,)), fastmlp.Dense(3)])
+    >>> model.compile(optimizer="sgd", loss="mse", metrics=[fastmlp.metrics.Custom(largest_error)])
+    >>> model.metrics_names
+    ['loss', 'largest_error']
+    """
+
+    def __init__(self, value: Callable[..., Any], name: str | None = None, *, sparse: bool = False):
+        if not callable(value):
+            raise TypeError(f"value must be a function, got {value!r}")
+        super().__init__(name or getattr(value, "__name__", "custom"))
+        self.value, self.sparse = _custom.compiled(value), bool(sparse)
+        self.needs = "labels" if sparse else "values"
+        # Kept here: an address in a plan lives as long as the kernel.
+        self._kernel = _custom.scoring(self.value, sparse=self.sparse)
+
+    def for_targets(self, units: int, sparse: bool) -> Metric:
+        """The metric itself."""
+        if sparse and not self.sparse:
+            raise ValueError(
+                f"metric {self.name!r} takes a target for each unit but y holds class indices; pass sparse=True to "
+                "metrics.Custom and read y_true[0], or use y = to_categorical(y)"
+            )
+        if self.sparse and not sparse and units == 1:
+            raise ValueError(f"metric {self.name!r} takes class indices, sparse=True, but y has a value for one unit")
+        return self
+
+    def scoring(self, units: int) -> Scoring:
+        """What it is to the kernels."""
+        return Scoring(self._kernel)
+
+    def prepare(self, dtype: np.dtype) -> None:
+        """Compile the function."""
+        losses.compile_custom(f"metric {self.name!r}", self.scoring(1), dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """ValueError: a function can't be written."""
+        raise ValueError(losses.refusal("metric", self.name))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Custom:
+        """ValueError: a function can't be read."""
+        raise ValueError(losses.refusal("metric", str(dict(config).get("name"))))
 
 
 # ------------------------------------------------------------------ names

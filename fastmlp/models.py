@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import checks, config, losses, optimizers, random
+from . import checks, config, losses, optimizers, random, saving
 from . import metrics as metrics_module
 from . import plan as plans
+from .activations import Form
 from .callbacks import CallbackList, History
 from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .saving import load_model as load_model
+from .saving import model_from_json as model_from_json
 from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
 
@@ -90,6 +95,11 @@ class Sequential:
             raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
         if isinstance(layer, InputLayer) and self._layers:
             raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
+        taken = {other.name for other in self._layers}
+        while layer.name in taken and not layer._is_named:
+            layer.name = automatic_name(layer.kind)
+        if layer.name in taken:
+            raise ValueError(f"the model has a layer {layer.name!r} already; give this one another name")
         layers = [*self._layers, layer]
         shape = self._shape if self.built else layers[0].declared_shape
         if shape is not None:
@@ -218,6 +228,8 @@ class Sequential:
         new_metrics = [metrics_module.get(m) for m in metrics or ()]
         new_weighted = [metrics_module.get(m) for m in weighted_metrics or ()]
         self._check_loss(new_loss)
+        for metric in (*new_metrics, *new_weighted):
+            metric.prepare(self.dtype)
         if self.optimizer is not new_optimizer:
             new_optimizer.iterations = 0
         self.optimizer, self.loss, self._metrics, self._weighted_metrics = (
@@ -232,12 +244,10 @@ class Sequential:
     def _last_units(self) -> int:
         return self._dense[-1].units
 
-    def _last_activation(self) -> str:
-        """Name of what the output goes through last."""
-        if self._layout is not None:
-            return self._layout.last_activation
-        stages = stages_of(self._layers, 1)
-        return stages[-1].activation[0]
+    def _last_activation(self) -> Form:
+        """What the output goes through last."""
+        stages = stages_of(self._layers, 1) if self._layout is None else self._layout.stages
+        return stages[-1].activation
 
     def _check_loss(self, loss: losses.Loss) -> None:
         dense = self._dense
@@ -248,12 +258,13 @@ class Sequential:
                 f"{loss.name} needs a unit for each class but the last layer, {dense[-1].name!r}, has one. Use "
                 f"loss='binary_crossentropy' with activation='sigmoid', or Dense(2, activation='softmax')"
             )
-        last = self._last_activation()
+        last, numbers = self._last_activation()
         if getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid"):
             raise ValueError(
                 f"{loss.name} with from_logits=True expects a linear last layer, but it ends with {last!r}, which "
                 "would be applied twice; leave out one of them"
             )
+        loss.prepare(dense[-1].units, (last, numbers), self.dtype)
 
     @property
     def metrics_names(self) -> list[str]:
@@ -344,6 +355,20 @@ class Sequential:
             self._trainer = Trainer(self._layers, self._need_built(), self._theta, optimizer)
             self._flags = flags
         return self._trainer
+
+    def _trainer_as_it_is(self) -> Trainer | None:
+        """What trains the model, or None where the next training makes it anew."""
+        flags = tuple(layer.trainable for layer in self._layers)
+        return self._trainer if self._flags == flags else None
+
+    def _renumber(self) -> None:
+        """Take the layers' numbers anew, such as seeds; arrays and what trains them stay."""
+        if self._layout is None:
+            return
+        stages = tuple(stages_of(self._layers, math.prod(self._shape)))
+        self._layout = dataclasses.replace(self._layout, stages=stages)
+        if self._trainer is not None:
+            self._trainer.renumber(self._layout)
 
     def _relay(self) -> None:
         """Lay the network out again: what is trained has changed. The weights stay."""
@@ -763,6 +788,87 @@ class Sequential:
     def reset_metrics(self) -> None:
         """Begin the means of train_on_batch and test_on_batch anew."""
         self._running = None
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write layers, weights, and how it is compiled with the optimizer's state, to a file for models.load_model.
+
+        The file is whole or not there, at every moment. It holds no code.
+
+        Args:
+            path: Path that ends in .safetensors, in a folder that exists.
+            overwrite: Whether to replace a file of that name.
+
+        Raises:
+            ValueError: If the path ends in something else, or a layer, loss ... is of a class that is not registered.
+            FileExistsError: If there is one, without overwrite.
+            RuntimeError: If the model has no weights yet.
+
+        >>> import os, tempfile
+        >>> import fastmlp
+        >>> model = fastmlp.Sequential([fastmlp.Input((3,)), fastmlp.Dense(2)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(os.path.join(folder, "model.safetensors"))
+        ...     again = fastmlp.models.load_model(os.path.join(folder, "model.safetensors"))
+        >>> bool((again.predict([[1, 2, 3]]) == model.predict([[1, 2, 3]])).all())
+        True
+        """
+        saving.save(self, path, overwrite)
+
+    def save_weights(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone, under "layer/variable" in a .safetensors file; see save."""
+        saving.save_weights(self, path, overwrite)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take the weights of a file of save_weights or save, of a model of the same layers; the rest stays as it is.
+
+        Layers that were not given a name are known by their kind and place.
+
+        Raises:
+            ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
+            OSError: If the file can't be read.
+            RuntimeError: If the model has no weights yet.
+        """
+        saving.load_weights(self, path)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, dtype, layers and input shape, for from_config; without weights."""
+        return saving.config_of(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """Model from what get_config returned, with new weights and not compiled.
+
+        Raises:
+            ValueError: If a class or an argument is unknown.
+            TypeError: If it is no such dictionary.
+        """
+        return saving.model_of(cls, config)
+
+    def to_json(self, **options: Any) -> str:
+        """get_config as a JSON text for models.model_from_json; options go to json.dumps."""
+        return saving.to_json(self, **options)
+
+    def training_state(self) -> dict[str, np.ndarray]:
+        """All that the training depends on, as copies, for restore_training_state.
+
+        Weights, the optimizer's state, steps and learning rate, seeds of layers, and the state of fastmlp's generator.
+        """
+        return saving.training_state(self)
+
+    def restore_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there: what is trained next has the same bits as if nothing had come between.
+
+        Args:
+            state: What training_state returned, of a model that was made and compiled in the same way.
+
+        Raises:
+            ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
+            RuntimeError: If the model is not compiled or has no weights yet.
+        """
+        saving.restore_training_state(self, state)
 
     # ------------------------------------------------------------------ a look inside
 

@@ -177,7 +177,19 @@ class Optimizer(Configurable, kind="optimizer"):
         config = super().get_config()
         if self.is_scheduled:
             config["learning_rate"] = serialize(self._learning_rate)
+        if self._without_decay:
+            config["exclude_from_weight_decay"] = list(self._without_decay)
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Object from what get_config returned; see Configurable."""
+        names = config.get("exclude_from_weight_decay") if isinstance(config, dict) else None
+        made = super().from_config(
+            config if names is None else {k: v for k, v in config.items() if k != "exclude_from_weight_decay"}
+        )
+        made.exclude_from_weight_decay(var_names=names)
+        return made
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(learning_rate={self._learning_rate})"

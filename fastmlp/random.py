@@ -3,7 +3,11 @@
 fastmlp draws from a generator of its own, so training leaves NumPy's and Python's global state as it was.
 """
 
+import contextlib
+import json
 import random as _python_random
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -38,3 +42,30 @@ def set_random_seed(seed: int) -> None:
     _python_random.seed(int(seed))
     np.random.seed(int(seed))  # noqa: NPY002 - the legacy state is what users' np.random calls draw from
     _generator = np.random.default_rng(int(seed))
+
+
+def state() -> np.ndarray:
+    """Where the generator stands, as bytes, uint8."""
+    return np.frombuffer(json.dumps(_generator.bit_generator.state).encode(), np.uint8).copy()
+
+
+def set_state(kept: Any) -> None:
+    """Let the generator go on from what state() returned.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    try:
+        _generator.bit_generator.state = json.loads(np.asarray(kept, np.uint8).tobytes())
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"the state of the random generator can't be read ({error})") from error
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """What is drawn within leaves the generator where it was."""
+    before = state()
+    try:
+        yield
+    finally:
+        set_state(before)

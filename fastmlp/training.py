@@ -260,6 +260,12 @@ def _place(view: np.ndarray, theta: np.ndarray) -> tuple[int, int, int, int]:
     return start, view.shape[0], view.shape[1], view.strides[0] // item
 
 
+def _view(values: np.ndarray, place: tuple[int, int, int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """The variable at that place of an array that is laid out as theta."""
+    start, rows, units, row = place
+    return values[start : start + rows * row].reshape(rows, row)[:, :units].reshape(shape)
+
+
 def penalty(layers: Sequence[Layer]) -> float:
     """Sum of the penalties on all weights."""
     return sum(
@@ -293,6 +299,13 @@ class Trainer:
         if optimizer.use_ema:
             mean = np.zeros(layout.size, layout.dtype)
             self.slots = plans.joined(self.slots, mean)
+        # One for all sizes of batches: where several make a step, it holds the sum of those that wait.
+        self._gradient = plans.aligned_zeros(layout.size if self.swept else 0, layout.dtype)
+        self._variables = [
+            (i, variable.name, _place(variable.view, theta), variable.view.shape)
+            for i, layer in enumerate(layers)
+            for variable in layer.trainable_variables
+        ]
         self._plans: dict[Any, Any] = {}
         self._scratch: dict[Any, Any] = {}
         self._paces: dict[Any, threads.Pace] = {}
@@ -318,10 +331,11 @@ class Trainer:
         if key not in self._scratch:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
-            self._scratch[key] = plans.scratch(
-                self._layout, batch, team, scorer.means, swept=self.swept, train=True, weighted=weighted,
+            made = plans.scratch(
+                self._layout, batch, team, scorer.means, train=True, weighted=weighted,
                 partial=0 if self._adjust is None else self._adjust.partial,
             )  # fmt: skip
+            self._scratch[key] = made._replace(gradient=self._gradient)
         return self._scratch[key]
 
     def steps(
@@ -379,6 +393,26 @@ class Trainer:
             first += count
             yield first - count, first
 
+    def state(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the next step depends on besides the weights, as views: "<i>/<layer>/<variable>" by names of the layers.
+
+        The optimizer's arrays i, and "gradient" of batches that wait for their step.
+        """
+        size = self._layout.size
+        blocks = {str(i): self.slots[i * size : (i + 1) * size] for i in range(self.slots.size // size)}
+        if self.optimizer.every > 1:
+            blocks["gradient"] = self._gradient
+        return {
+            f"{block}/{names[owner]}/{name}": _view(values, place, shape)
+            for block, values in blocks.items()
+            for owner, name, place, shape in self._variables
+        }
+
+    def renumber(self, layout: plans.Layout) -> None:
+        """Take a layout that differs in numbers of operations only."""
+        self._layout = layout
+        self._plans.clear()
+
     def batch(self, scorer: Scorer, data: Data, count: int, totals: np.ndarray) -> None:
         """Train one step on the first `count` samples of data."""
         for _ in self.steps(scorer, data, np.arange(count), count, totals, single=True):
@@ -403,9 +437,7 @@ class Trainer:
         for layer in layers:
             own = []
             for variable in layer.trainable_variables:
-                start, rows, units, row = _place(variable.view, self._theta)
-                values = scratch.gradient[start : start + rows * row].reshape(rows, row)[:, :units]
-                own.append(values.reshape(variable.view.shape).copy())
+                own.append(_view(scratch.gradient, _place(variable.view, self._theta), variable.view.shape).copy())
             if own:
                 found[layer.name] = own
         return found
@@ -413,9 +445,9 @@ class Trainer:
     def finish(self) -> None:
         """At the end of a fit: running means take the place of the weights."""
         if self.optimizer.use_ema and self.optimizer.iterations:
-            size = self._layout.trainable
-            at = SLOTS[self.optimizer.kernel_name] * self._layout.size
-            self._theta[:size] = self.slots[at : at + size]
+            mean = self.slots[SLOTS[self.optimizer.kernel_name] * self._layout.size :]
+            for _, _, place, shape in self._variables:  # the others have none
+                _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
 
 # ---------------------------------------------------------------------------------------------- inference

@@ -20,6 +20,8 @@ To add one: its section with a kernel, a line in OPERATIONS; its twin goes into 
     left, right            units that it takes, whole lines: for the gradient, and always where it is done BY_UNITS
     key                    number of the training step
     scale                  what the gradient of a sample's loss was multiplied by
+
+The padding of a gradient stays zero, so that that of the weights does.
 """
 
 import math
@@ -377,8 +379,9 @@ def activity(phase, training, numbers, numbers_at, theta, params_at, state_at, t
                 size, square = size + maximum(x, -x), fma(x, x, square)
                 store(out, out_at + here, x)
             elif phase == BACKWARD:
-                push = keep_first(where_less(x, zero, -up, up), units - j, zero)
-                store(delta_below, below_at + here, load(delta_out, delta_at + here) + fma(twice, x, push))
+                push = where_less(x, zero, -up, up)
+                d = load(delta_out, delta_at + here) + fma(twice, x, push)
+                store(delta_below, below_at + here, keep_first(d, units - j, zero))
         if phase == FORWARD:
             work[work_at + i] = theta.dtype.type(l1 * sum_lanes(size) + l2 * sum_lanes(square))
 

@@ -164,7 +164,9 @@ class Network:
         totals = np.zeros(2 + len(self.metrics) if scored else 0)
         out = self._outputs(len(order) if wanted else 0)
         steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, False, data.weights.size > 0)
-        self._run(self.hyper, self.optimizer.rates(steps), data, order, capacity, 0, steps, scratch, totals, out, False, team)
+        self._run(
+            self.hyper, self.optimizer.rates(steps), data, order, capacity, 0, steps, scratch, totals, out, False, team
+        )
         return totals, out
 
     @property

@@ -84,3 +84,14 @@ def test_initializer_with_a_seed_repeats_its_values():
     assert not np.array_equal(*(fastmlp.initializers.GlorotNormal()((4, 4)) for _ in range(2)))
     with pytest.raises(ValueError, match="scale must be positive"):
         fastmlp.initializers.VarianceScaling(0.0)
+
+
+def test_layers_of_a_model_have_different_names():
+    model = fastmlp.Sequential([Dense(3, name="first")])
+    with pytest.raises(ValueError, match="has a layer 'first' already; give this one another name"):
+        model.add(Dense(2, name="first"))
+    later = Dense(2)
+    model.add(Dense(2, name=later.name))
+    taken = later.name
+    model.add(later)  # one that was counted is counted on
+    assert later.name != taken

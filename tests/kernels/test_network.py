@@ -85,7 +85,9 @@ ALL = NETS | BY_ACTIVATION | BY_OPERATION | MIXED
 PLAIN = ("one-unit", "relu-softmax", "hidden-softmax", "no-bias", "dropout-first", "batch_normalization-narrow",
          "layer_normalization-last", "prelu-last", "activity-narrow")  # fmt: skip
 SMALL = some([name for name in ALL if name not in ("wide", "mixed")], PLAIN)
-TRAINED = some([*ALL], [*PLAIN, "noise-narrow", "normalization-first", "batch_normalization-wide", "padded", "all-last"])
+TRAINED = some(
+    [*ALL], [*PLAIN, "noise-narrow", "normalization-first", "batch_normalization-wide", "padded", "all-last"]
+)
 
 
 def roundings(net):
@@ -102,7 +104,9 @@ BOUNDED = ("sigmoid", "hard_sigmoid", "tanh", "softmax", "step", "softplus", "so
 def output_size(net, x):
     """Bound of the absolute terms that reach each output: what enters a stage, times its slopes, and what it adds."""
     size = np.abs(x).astype(np.float64)
-    for stage, arrays, step in zip(net.layout.stages, net.weights, reference.forward(net.layout.stages, net.weights, x)):
+    for stage, arrays, step in zip(
+        net.layout.stages, net.weights, reference.forward(net.layout.stages, net.weights, x)
+    ):
         below, z, a, _, _ = step
         absolute = [np.abs(array).astype(np.float64) for array in arrays]
         if stage.kind == "dense":
