@@ -354,6 +354,25 @@ def plan(
     )
 
 
+def compile_all(dtype: str) -> None:
+    """Compile, or load, every function that a network can be made of."""
+    from .kernels import adjust
+
+    for forward, backward in activations.FORMS.values():
+        address(forward, activations.FORWARD, dtype)
+        if backward is not None:
+            address(backward, activations.BACKWARD, dtype)
+    for kernel in metrics.MEANS.values():
+        address(kernel, losses.SCORE, dtype)
+    for kernel in metrics.COUNTERS.values():
+        address(kernel, metrics.COUNT, dtype)
+    for kernel in optimizers.KERNELS.values():
+        address(kernel, optimizers.UPDATE, dtype)
+    for kernel, _, _ in operations.OPERATIONS.values():
+        address(kernel, operations.OPERATE, dtype)
+    address(adjust.adjust, adjust.ADJUST, dtype)
+
+
 def slots(layout: Layout, optimizer: str, start: float = 0.0) -> np.ndarray:
     """State of an optimizer at its start."""
     made = aligned_zeros(optimizers.SLOTS[optimizer] * layout.size, layout.dtype)
