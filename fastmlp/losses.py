@@ -30,12 +30,14 @@ class Loss(Configurable, kind="loss"):
         kernel_name: Which of kernels.losses.NAMES it runs.
         sparse: Whether its targets are class indices.
         classes: Whether it needs a unit for each class.
+        probabilities: Whether it is for outputs that are probabilities, unless it takes logits.
         name: Name of the object.
     """
 
     kernel_name = ""
     sparse = False
     classes = False
+    probabilities = False
 
     def __init__(self, *, name: str | None = None):
         self.name = name or self.kernel_name
@@ -165,6 +167,8 @@ class CosineSimilarity(Loss):
 class _Smoothed(Loss):
     """Base of the crossentropies with from_logits and label_smoothing."""
 
+    probabilities = True
+
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None):
         super().__init__(name=name or self.kernel_name)
         self.from_logits = bool(from_logits)
@@ -264,6 +268,7 @@ class SparseCategoricalCrossentropy(Loss):
         name: Name of the object.
     """
 
+    probabilities = True
     kernel_name = "sparse_categorical_crossentropy"
     sparse = True
     classes = True
@@ -317,6 +322,7 @@ class CategoricalHinge(Loss):
 class KLDivergence(Loss):
     """sum_j y_j log(y_j / p_j), mean over the samples: for targets that are distributions."""
 
+    probabilities = True
     kernel_name = "kl_divergence"
 
 

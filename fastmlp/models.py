@@ -24,6 +24,10 @@ from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
 from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
+# Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
+_NO_PROBABILITY = ("linear", "tanh", "softsign", "log_softmax", "leaky_relu", "elu", "selu", "gelu", "gelu_approximate",
+                   "silu", "mish", "general_relu")  # fmt: skip
+
 
 class Sequential:
     """A stack of layers.
@@ -263,6 +267,11 @@ class Sequential:
             raise ValueError(
                 f"{loss.name} with from_logits=True expects a linear last layer, but it ends with {last!r}, which "
                 "would be applied twice; leave out one of them"
+            )
+        if loss.probabilities and not getattr(loss, "from_logits", False) and last in _NO_PROBABILITY:
+            raise ValueError(
+                f"{loss.name} compares probabilities, but the last layer ends with {last!r}, whose outputs are none: "
+                "end with 'sigmoid' or 'softmax'" + (", or take from_logits=True" if hasattr(loss, "from_logits") else "")
             )
         loss.prepare(dense[-1].units, (last, numbers), self.dtype)
 

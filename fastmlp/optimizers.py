@@ -99,6 +99,11 @@ class Optimizer(Configurable, kind="optimizer"):
         if isinstance(value, dict):
             self._learning_rate = schedules.get(value)
             return
+        if callable(value) or isinstance(value, str):
+            raise TypeError(
+                f"learning_rate must be a number or one of fastmlp.optimizers.schedules, got {value!r}; for a function "
+                "of the step derive a class from schedules.LearningRateSchedule and define __call__(self, step)"
+            )
         self._learning_rate = number("learning_rate", value, 0.0, math.inf)
 
     def rates(self, count: int) -> np.ndarray:
