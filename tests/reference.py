@@ -1,6 +1,7 @@
 """Every kernel's plain version, under the same name: NumPy, float64, no concern for speed."""
 
 import numpy as np
+import twins
 
 
 def draw_glyphs(distance, glyph, affine, elastic, basis, stroke, noise):
@@ -78,130 +79,14 @@ def add_rows(target, source):
     return target.astype(np.float64) + source.sum(axis=0, dtype=np.float64)
 
 
-def score(loss, metrics, a, y):
-    """Sums over the samples of the loss and of each metric; all take the same y."""
-    return np.array([globals()[name](a, y).sum(dtype=np.float64) for name in (loss, *metrics)])
-
-
-# ---------------------------------------------------------------------------------------------- activations
-
-
-def linear(z):
-    return z * 1.0
-
-
-def linear_slope(a):
-    return np.ones_like(a)
-
-
-def step(z):
-    return np.where(z > 0, 1.0, 0.0)
-
-
-def sigmoid(z):
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-z))
-
-
-def sigmoid_slope(a):
-    return a * (1 - a)
-
-
-def tanh(z):
-    return np.tanh(z)
-
-
-def tanh_slope(a):
-    return 1 - a * a
-
-
-def relu(z):
-    return np.maximum(z, 0)
-
-
-def relu_slope(a):
-    return np.where(a > 0, 1.0, 0.0)
-
-
-def softmax(z):
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+# Activations, losses and metrics are in twins.py.
 
 
 def activate_backward(name, a, delta):
     """Gradient by z from the one by a."""
     if name == "softmax":
-        jacobian = np.einsum("ij,jk->ijk", a, np.eye(a.shape[1])) - np.einsum("ij,ik->ijk", a, a)
-        return np.einsum("ijk,ik->ij", jacobian, delta)
-    return delta * globals()[f"{name}_slope"](a)
-
-
-# ---------------------------------------------------------------------------------------------- losses
-
-# Of each row: <name>(a, y) is the loss, <name>_gradient(a, y) its gradient by the output a.
-
-
-def _limits(a):
-    """Where probabilities of that dtype are clipped."""
-    return np.float64(a.dtype.type(1e-7)), np.float64(a.dtype.type(1 - 1e-7))
-
-
-def mean_squared_error(a, y):
-    return ((a.astype(np.float64) - y) ** 2).mean(axis=1)
-
-
-def mean_squared_error_gradient(a, y):
-    return 2 * (a.astype(np.float64) - y) / a.shape[1]
-
-
-def binary_crossentropy(a, y):
-    p = np.clip(a.astype(np.float64), *_limits(a))
-    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(axis=1)
-
-
-def binary_crossentropy_gradient(a, y):
-    low, high = _limits(a)
-    p = np.clip(a.astype(np.float64), low, high)
-    return np.where((a > low) & (a < high), (p - y) / (p * (1 - p)), 0 * a) / a.shape[1]
-
-
-def categorical_crossentropy(a, y):
-    p = a.astype(np.float64)
-    q = np.clip(p / p.sum(axis=1, keepdims=True), *_limits(a))
-    return -(y * np.log(q)).sum(axis=1)
-
-
-def categorical_crossentropy_gradient(a, y):
-    low, high = _limits(a)
-    p = a.astype(np.float64)
-    norm = p.sum(axis=1, keepdims=True)
-    kept = np.where((p / norm > low) & (p / norm < high), y, 0)
-    return kept.sum(axis=1, keepdims=True) / norm - kept / np.where(kept != 0, p, 1)
-
-
-def sparse_categorical_crossentropy(a, labels):
-    return categorical_crossentropy(a, np.eye(a.shape[1])[labels])
-
-
-def sparse_categorical_crossentropy_gradient(a, labels):
-    return categorical_crossentropy_gradient(a, np.eye(a.shape[1])[labels])
-
-
-# ---------------------------------------------------------------------------------------------- metrics
-
-# Of each row; mean_squared_error is the loss above.
-
-
-def binary_accuracy(a, y):
-    return (y == (a > 0.5)).mean(axis=1)
-
-
-def categorical_accuracy(a, y):
-    return (a.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))).astype(np.float64)
-
-
-def mean_absolute_error(a, y):
-    return np.abs(a.astype(np.float64) - y).mean(axis=1)
+        return twins.softmax_backward(a, delta)
+    return delta * {"linear": 1 + 0 * a, "relu": a > 0, "sigmoid": a * (1 - a), "tanh": 1 - a * a}[name]
 
 
 # ---------------------------------------------------------------------------------------------- optimizers
@@ -230,14 +115,14 @@ def forward(weights, activations, x):
     """Input and output of every layer: len(weights) + 1 arrays; weights are pairs w (k, m), b (m,)."""
     a = [x.astype(np.float64)]
     for (w, b), name in zip(weights, activations):
-        a.append(globals()[name](product_forward(a[-1], w) + b))
+        a.append(getattr(twins, name)(product_forward(a[-1], w) + b))
     return a
 
 
 def gradients(weights, activations, loss, x, y):
     """Mean gradient over the batch of every w and b, as pairs."""
     a = forward(weights, activations, x)
-    delta = globals()[f"{loss}_gradient"](a[-1], y) / len(x)
+    delta = getattr(twins, f"{loss}_gradient")(a[-1], y) / len(x)
     pairs = []
     for layer in range(len(weights) - 1, -1, -1):
         delta = activate_backward(activations[layer], a[layer + 1], delta)
@@ -259,7 +144,9 @@ def train(weights, activations, loss, metrics, optimizer, hyper, x, y, batch_siz
         first = count % per_epoch * batch_size
         rows = slice(first, first + batch_size)
         out = forward(weights, activations, x[rows])[-1]
-        sums.append(score(loss, metrics, out, y[rows]))
+        sums.append(
+            [getattr(twins, loss)(out, y[rows]).sum(), *(getattr(twins, m)(out, y[rows]) * len(out) for m in metrics)]
+        )
         for layer, pair in enumerate(gradients(weights, activations, loss, x[rows], y[rows])):
             for i in range(1 + use_bias):
                 weights[layer][i], velocity[layer][i] = globals()[optimizer](
