@@ -10,12 +10,13 @@ arrays stayed in a cache.
 import numpy as np
 import pytest
 import reference
+import twins
 from support import Padded, small_kernel
 from tolerance import assert_close
 
 from benchmarks.jobs import load_digits
 from benchmarks.peaks import LEVELS, bandwidth, fma_peak
-from fastmlp.kernels import activations, dense, losses, metrics, optimizers, score, sparse_input
+from fastmlp.kernels import activations, dense, losses, optimizers, sparse_input
 from fastmlp.kernels.lanes import transpose
 from fastmlp.kernels.matmul import PANEL_LINES
 from fastmlp.kernels.matmul import product_backward as backward_part
@@ -34,7 +35,7 @@ PRODUCTS = [(128, 784, 256), (128, 1024, 1024)]
 EXP, LOG = 22, 28
 
 #: Of each activation with its bias.
-ACTIVATIONS = {"relu": 2, "sigmoid": 3 + EXP, "tanh": 25 + EXP, "softmax": 5 + EXP}
+ACTIVATIONS = {"relu": 2, "sigmoid": 3 + EXP, "tanh": 25 + EXP, "softmax": 5 + EXP, "silu": 7 + EXP, "gelu": 85 + EXP}
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,8 @@ def measure(benchmark, ceilings):
 
     def run(name, kernel, *arguments, operations, moved):
         benchmark(kernel, *arguments)
+        if benchmark.stats is None:  # --benchmark-disable: called once, not timed
+            return
         seconds = benchmark.stats.stats.median
         benchmark.extra_info |= {
             "kernel": name,
@@ -182,61 +185,90 @@ def test_sparse_gradient(sparse, measure):
 # ---------------------------------------------------------------------------------------------- activations
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+NUMBERS = np.zeros(1)
+
+
+def activate(name, measure, a, rows, units, bias, in_lanes, size):
+    """Time a forward kernel, with room for the slope where training keeps it; what one call writes the next reads."""
+    forward, kept = activations.FORMS[name][0], name in activations.KEEP_SLOPES
+    slopes = np.zeros_like(a.flat) if kept else np.zeros(0, DTYPE)
+    measure(name, forward, NUMBERS, 0, a.flat, slopes, a.at, a.row, rows, units, bias, 0, in_lanes,
+            operations=ACTIVATIONS[name] * size, moved=(2 + kept) * a.flat.nbytes + bias.nbytes)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "silu", "gelu"])
 def test_activate(name, measure):
     rows, units = 240, 256
-    a, bias = Padded(random(rows, units), 0, 0), aligned_zeros(units, DTYPE)
+    z, bias = random(rows, units), aligned_zeros(units, DTYPE)
     bias[:] = random(units)
-    measure(name, activations.activate, activations.NAMES.index(name), *a.place, rows, units, bias, 0,
-            operations=ACTIVATIONS[name] * rows * units, moved=2 * a.flat.nbytes + bias.nbytes)  # fmt: skip
+    checked = Padded(z, 0, 0)
+    activations.FORMS[name][0](NUMBERS, 0, checked.flat, np.zeros(0, DTYPE), 0, checked.row, rows, units, bias, 0, 0)
+    expected = getattr(twins, name)((z + bias).astype(np.float64))
+    assert_close(checked.matrix, expected, 10, np.abs(expected))
+    activate(name, measure, Padded(z, 0, 0), rows, units, bias, 0, rows * units)
 
 
 def test_softmax_in_lanes(measure):
     units, samples = 10, 4800
     a, bias = Padded(random(units, samples), 0, 0), aligned_zeros(LANES, DTYPE)
-    measure("softmax", activations.activate_lanes, activations.SOFTMAX, *a.place, units, samples, bias, 0,
-            operations=ACTIVATIONS["softmax"] * units * samples, moved=2 * a.flat.nbytes)  # fmt: skip
+    activate("softmax", measure, a, units, samples, bias, 1, units * samples)
+    np.testing.assert_allclose(a.matrix.sum(axis=0), 1, rtol=1e-5)
 
 
 def test_activate_backward(measure):
     # A slope of one, so that delta doesn't fall to denormal numbers over many calls.
     rows, units = 240, 256
     a, delta = Padded(np.ones((rows, units), DTYPE), 0, 0), Padded(random(rows, units), 0, 0)
-    measure("relu backward", activations.activate_backward, activations.RELU, a.flat, delta.flat, a.at, a.row, rows,
-            units, operations=rows * units, moved=3 * a.flat.nbytes)  # fmt: skip
+    measure("relu backward", activations.FORMS["relu"][1], NUMBERS, 0, a.flat, np.zeros(0, DTYPE), delta.flat, a.at,
+            a.row, rows, units, 0, operations=rows * units, moved=3 * a.flat.nbytes)  # fmt: skip
     delta.assert_untouched()
 
 
 # ---------------------------------------------------------------------------------------------- losses
 
 
-def test_score(measure):
+#: Operations of a unit and of a sample: the crossentropy's sum, the label's probability and its mass, and delta; a
+#: logarithm and a division. Of an error its difference, square, sum and gradient; the sum's factor.
+LOSSES = {"sparse_categorical_crossentropy": (4, LOG + 1), "mean_squared_error": (5, 1)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_score(name, measure):
     units, samples = 10, 4800
-    a = Padded(reference.softmax(random(samples, units)).T.astype(DTYPE), 0, 0)
-    delta, targets = Padded(np.zeros((units, samples), DTYPE), 0, 0), np.zeros((0, 0), DTYPE)
-    labels = np.random.default_rng(0).integers(0, units, samples).astype(DTYPE)
-    codes, totals = np.array([metrics.NAMES.index("categorical_accuracy")]), np.zeros((samples // LANES, 2))
-    # Its sum, the label's probability and its mass, and delta, per unit; the logarithm and a division per sample.
-    operations = samples * (4 * units + LOG + 1)
-    measure("score", score.score, losses.SPARSE_CATEGORICAL_CROSSENTROPY, 1, codes, *a.place, labels, targets, units,
-            DTYPE(1), delta.flat, totals, 0, samples,
-            operations=operations, moved=bytes_of(a.flat, labels, delta.flat, totals))  # fmt: skip
-    loss = reference.sparse_categorical_crossentropy(a.matrix.T.astype(np.float64), labels.astype(int))
-    np.testing.assert_allclose(totals[:, 0].sum(), np.sum(loss), rtol=1e-5)
+    a = Padded(twins.softmax(random(samples, units)).T.astype(DTYPE), 0, 0)
+    delta, targets = Padded(np.zeros((units, samples), DTYPE), 0, 0), Padded(random(units, samples), 0, 0)
+    labels = np.random.default_rng(0).integers(0, units, samples)
+    y = labels if "sparse" in name else targets.matrix.T
+    labels, weights, totals = labels.astype(DTYPE), np.zeros(0, DTYPE), np.zeros(samples // LANES)
+    by_unit, by_sample = LOSSES[name]
+    read = bytes_of(labels) if "sparse" in name else bytes_of(targets.flat)
+    measure(name, losses.KERNELS[name], NUMBERS, 0, "sparse" in name, *a.place, labels, targets.flat, weights, units,
+            1.0, delta.flat, totals, 1, 0, 0, samples, operations=samples * (by_unit * units + by_sample),
+            moved=read + bytes_of(a.flat, delta.flat, totals))  # fmt: skip
+    loss = getattr(twins, name)(a.matrix.T, y)
+    np.testing.assert_allclose(totals.sum(), loss.sum(), rtol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- what moves numbers
 
 
+#: Operations of a parameter and how many arrays are moved: velocity, weights and gradient, each read and written.
+OPTIMIZERS = {"momentum": (5, 6), "adam": (12, 8)}
+
+
 @pytest.mark.parametrize("size", [1 << 17, 1 << 23], ids=["cached", "in memory"])
-def test_update(size, measure):
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update(name, size, measure):
     hyper = np.zeros(optimizers.HYPER_SIZE)
-    hyper[optimizers.LEARNING_RATE] = 0.01
-    hyper[optimizers.MOMENTUM_RATE] = 1  # the velocity doesn't fall to denormal numbers over many calls
-    theta, velocity, gradient = (aligned_zeros(size, DTYPE) for _ in range(3))
-    velocity[:] = random(size)
-    measure(f"momentum, {size * 4 >> 20 or 0.5} MB", optimizers.update, optimizers.MOMENTUM, hyper, theta, velocity,
-            gradient, 0, size, operations=4 * size, moved=6 * theta.nbytes)  # fmt: skip
+    # So near to 1 that the state doesn't fall to denormal numbers over many calls.
+    hyper[optimizers.OWN :][:3] = 1 - 1e-12, 1 - 1e-12, 1e-7
+    theta, gradient = (aligned_zeros(size, DTYPE) for _ in range(2))
+    slots = aligned_zeros(optimizers.SLOTS[name] * size, DTYPE)
+    slots[:] = 1 + np.abs(random(slots.size))
+    by_parameter, moved = OPTIMIZERS[name]
+    measure(f"{name}, {size * 4 >> 20 or 0.5} MB", optimizers.KERNELS[name], hyper, 1e-9, 1000, theta, slots, gradient,
+            0, size, operations=by_parameter * size, moved=moved * theta.nbytes)  # fmt: skip
+    assert np.isfinite(theta).all()
 
 
 def test_transpose(measure):

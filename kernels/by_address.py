@@ -9,6 +9,7 @@ A function is found by its protocol, the arguments that it takes (see PROTOCOLS)
 pass as int64, other numbers as float64, arrays as they are.
 """
 
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -45,8 +46,8 @@ _plain: list = [None]
 
 
 def _call_plain(address, arguments):
-    """Call the function of that address with a tuple of arguments."""
-    _plain[address](*arguments)
+    """Call the function of that address with a tuple of arguments; a truth value would be a mask as an index."""
+    _plain[address](*(int(value) if isinstance(value, (bool, np.bool_)) else value for value in arguments))
 
 
 call_at = _call_at if JIT else _call_plain

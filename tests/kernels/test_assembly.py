@@ -7,25 +7,37 @@ import numpy as np
 import pytest
 from support import DTYPES, JIT
 
+from fastmlp.kernels import activations, losses, optimizers
 from fastmlp.kernels._jit import KERNELS, features
 from fastmlp.kernels.matmul import TILES
 
 pytestmark = pytest.mark.skipif(not (JIT and features("avx512f")), reason="looks at AVX-512 code only")
 
 
+FORWARDS = [f"activations.{name}_forward" for name in activations.NAMES]
+SCORES = [f"losses.{name}_score" for name in losses.NAMES]
+UPDATES = [f"optimizers.{name}_update" for name in optimizers.KERNELS]
+
+
+def protocol(name, doubles, longs, floats):
+    """Arguments of a kernel that is called by its address."""
+    kinds = {"forward": activations.FORWARD, "backward": activations.BACKWARD, "score": losses.SCORE,
+             "update": optimizers.UPDATE}  # fmt: skip
+    values = {"a": floats, "f": doubles, "j": longs, "i": 0, "d": 0.0}
+    return tuple(values[letter] for letter in kinds[name.rpartition("_")[2]])
+
+
 def arguments(name, dtype):
     """Arguments of a kernel, for their types."""
     floats, longs, bytes_ = np.zeros(8, dtype), np.zeros(8, np.int64), np.zeros(8, np.uint8)
-    sums = np.zeros((2, 2))
+    doubles = np.zeros(8)
     rows = longs, np.zeros(8, np.uint16), bytes_, 0, 0, 0, longs, 0
     return {
         "matmul._product": (*[np.bool_(False)] * 3, floats, 0, 0, floats, 0, 0, 0, floats, *[0] * 5, floats),
         "sparse_input.sparse_forward": (floats, 0, 0, *rows, 0, 0, floats, 0, 0),
         "sparse_input.sparse_gradient": (floats, 0, *rows, 0, floats, 0, 0, 0, 0),
-        "activations.activate_lanes": (0, floats, 0, 0, 0, 0, floats, 0),
-        "score.score": (0, 0, longs, floats, 0, 0, floats, floats, 0, dtype(0), floats, sums, 0, 0),
         "dense.gather": (floats.reshape(2, 4), longs, 0, floats, *[0] * 5, longs),
-    }[name]
+    }.get(name) or protocol(name, doubles, longs, floats)
 
 
 def assembly(name, dtype):
@@ -70,14 +82,24 @@ def test_a_group_of_inputs_takes_eight_fmas_of_whole_lines(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["activations.activate_lanes", "score.score"])
+@pytest.mark.parametrize("name", FORWARDS + SCORES)
 def test_exponentials_and_logarithms_are_vectors_and_no_calls(name, dtype):
     text = assembly(name, dtype)
-    assert fmas(text)
+    assert re.search(r"zmm", text)
     assert not re.findall(r"call\w*\s+\S*(?:exp|log|tanh)\S*", text)
     assert not re.findall(r"movabsq\s+\$_?(?:exp|log|tanh)\w*", text)  # the far form of a call
 
 
-@pytest.mark.parametrize("name", ["matmul._product", "score.score", "dense.gather"])
+@pytest.mark.parametrize("name", ["optimizers.sgd_update", "optimizers.adam_update"])
+def test_an_optimizers_sweep_is_a_loop_of_512_bit_lines(name):
+    inner = [body for body in loops(assembly(name, np.float32)) if fmas(body)]
+    assert inner
+    for body in inner:
+        assert not re.search(r"\scall|%xmm|%ymm", body), body  # of constants none is made anew
+        assert not re.search(r"%zmm\d+.*%rsp|%rsp.*%zmm", body), f"a constant is kept in memory:\n{body}"
+
+
+@pytest.mark.parametrize("name", ["matmul._product", "losses.huber_score", "activations.relu_forward", "dense.gather",
+                                  "optimizers.adam_update"])  # fmt: skip
 def test_no_references_are_counted_inside_the_network(name):
     assert "NRT_incref" not in assembly(name, np.float32)

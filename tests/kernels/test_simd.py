@@ -6,6 +6,7 @@ from support import DTYPES, compiled_only, lanes, small_kernel, some
 from tolerance import assert_close, ulps
 
 from fastmlp.kernels import simd
+from fastmlp.kernels.simd import absolute as absolute_lanes
 from fastmlp.kernels.simd import (
     element,
     fma,
@@ -17,6 +18,7 @@ from fastmlp.kernels.simd import (
     max_lanes,
     maximum,
     minimum,
+    random_line,
     splat,
     splat_element,
     store,
@@ -29,6 +31,7 @@ from fastmlp.kernels.simd import (
 )
 from fastmlp.kernels.simd import exp as exp_lanes
 from fastmlp.kernels.simd import log as log_lanes
+from fastmlp.kernels.simd import sqrt as sqrt_lanes
 from fastmlp.kernels.simd import tanh as tanh_lanes
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES)
@@ -493,6 +496,109 @@ def test_a_nan_in_one_lane_stays_in_that_lane(dtype):
             x = np.abs(numbers(dtype, lanes(dtype)))
             x[at] = np.nan
             np.testing.assert_array_equal(np.isnan(evaluated(function, x)), np.isnan(x))
+
+
+# ---------------------------------------------------------------------------------------------- sqrt, absolute
+
+
+@small_kernel
+def sqrt_all(x, out):
+    for i in range(0, x.size, 64 // x.itemsize):
+        store(out, i, sqrt_lanes(load(x, i)))
+
+
+@small_kernel
+def absolute_all(x, out):
+    for i in range(0, x.size, 64 // x.itemsize):
+        store(out, i, absolute_lanes(load(x, i)))
+
+
+def test_square_roots_and_sizes_have_the_bits_of_numpy(dtype):
+    x = every_exponent(dtype)
+    sizes = np.abs(x)
+    assert evaluated(absolute_all, x).tobytes() == sizes.tobytes()
+    assert evaluated(sqrt_all, sizes).tobytes() == np.sqrt(sizes).tobytes()
+
+
+def test_square_roots_and_sizes_at_their_special_values(dtype):
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1, -np.finfo(dtype).smallest_subnormal], dtype)
+    np.testing.assert_array_equal(evaluated(sqrt_all, x), np.array([0, 0, np.inf, *[np.nan] * 4], dtype))
+    assert list(np.signbit(evaluated(sqrt_all, x)[:2])) == [False, True]
+    assert evaluated(absolute_all, x).tobytes() == np.abs(x).tobytes()
+
+
+# ---------------------------------------------------------------------------------------------- random numbers
+
+
+@small_kernel
+def draw(key, first, out):
+    for i in range(0, out.size, 64 // out.itemsize):
+        store(out, i, random_line(out, key, first + i))
+
+
+def drawn(key, count, dtype, first=0):
+    out = np.zeros(-(-count // lanes(dtype)) * lanes(dtype), dtype)
+    with np.errstate(over="ignore"):  # which is how the numbers are mixed
+        draw(key, first, out)
+    return out[:count]
+
+
+def splitmix(key, index, dtype):
+    """Uniform number of an index, in Python's whole numbers; Steele, Lea & Flood (2014)."""
+
+    def mixed(z):
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    kept = 24 if dtype == np.float32 else 53
+    z = mixed((mixed(key % 2**64) + (index + 1) * 0x9E3779B97F4A7C15) % 2**64)
+    return (z >> (64 - kept)) * 2.0**-kept
+
+
+#: Of both signs, near each other and far apart.
+KEYS = (0, 1, 2, -1, 1234567, 1000003 * 7 + 5, 2**62 + 1, -(2**63))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_random_numbers_are_those_of_the_formula_bit_by_bit(key, dtype):
+    for first in (0, 5, 2**40):
+        expected = np.array([splitmix(key, first + i, dtype) for i in range(40)], dtype)
+        assert drawn(key, 40, dtype, first).tobytes() == expected.tobytes()
+
+
+def test_random_numbers_depend_on_key_and_index_alone(dtype):
+    whole = drawn(3, 1000, dtype)
+    for first in (0, 1, 7, 16, 500):
+        assert drawn(3, 64, dtype, first).tobytes() == whole[first : first + 64].tobytes()
+
+
+def assert_uniform(counts):
+    """Chi-square over so many equally likely cells: within five deviations of its mean, by Wilson and Hilferty."""
+    free, expected = counts.size - 1, counts.sum() / counts.size
+    square = ((counts - expected) ** 2 / expected).sum()
+    normal = ((square / free) ** (1 / 3) - (1 - 2 / (9 * free))) / math.sqrt(2 / (9 * free))
+    assert abs(normal) < 5
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_random_numbers_are_uniform(key, dtype):
+    count = some(1 << 18, 1 << 13)
+    x = drawn(key, count, dtype)
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert_uniform(np.bincount((x * 64).astype(int), minlength=64))
+    # Their last bits, too; and neighbours in pairs.
+    assert_uniform(np.bincount((x.astype(np.float64) * 2.0**24).astype(int) % 64, minlength=64))
+    pairs = (x.reshape(-1, 2) * 8).astype(int)
+    assert_uniform(np.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64))
+
+
+def test_random_numbers_of_neighbouring_keys_are_independent(dtype):
+    count = some(1 << 18, 1 << 13)
+    for key in KEYS[:4]:
+        a, b = ((drawn(k, count, dtype) * 8).astype(int) for k in (key, key + 1))
+        assert_uniform(np.bincount(a * 8 + b, minlength=64))
 
 
 def test_a_vector_is_one_line_of_64_bytes(dtype):

@@ -1,34 +1,83 @@
 import numpy as np
 import pytest
-import reference
-from support import DTYPES, SIZES, compiled_only, network, samples
+import twins
+from support import DTYPES, SIZES, compiled_only, some
 from tolerance import assert_close
 
-from fastmlp.kernels.activations import NAMES as ACTIVATIONS
+from fastmlp import plan as plans
+from fastmlp.kernels import epoch
+from fastmlp.kernels.activations import NAMES
+from fastmlp.kernels.plan import aligned_zeros
 from fastmlp.kernels.single import predict_one
+
+#: Numbers of the activations that have any, and the twin's arguments.
+NUMBERS = {
+    "leaky_relu": ((0.2,), {"negative_slope": 0.2}),
+    "elu": ((0.7,), {"alpha": 0.7}),
+    "general_relu": ((0.25, 2.0, 0.5), {"negative_slope": 0.25, "max_value": 2.0, "threshold": 0.5}),
+    "gelu_approximate": ((), {"approximate": True}),
+}
+TWINS = {"general_relu": "relu", "gelu_approximate": "gelu"}
 
 NETS = {
     "one-unit": ((1, 1), ("sigmoid",)),
-    "softmax": ((17, 7), ("softmax",)),
     "three": ((16, 17, 33, 3), ("relu", "tanh", "softmax")),
     "hidden-softmax": ((7, 33, 130), ("softmax", "linear")),
     "wide": ((130, 129, 70), ("step", "sigmoid")),  # more than four lines of units
+    **{f"{name} inside": ((5, 19, 4), (name, "linear")) for name in NAMES},
+    **{f"{name} last": ((5, 19, 4), ("tanh", name)) for name in NAMES},
 }
 
 
-def predicted(net, x):
-    """(whether it was taken, output) of a sample, in memory that holds something else before."""
-    layers = net.layout.layers
-    floats = np.full((2, int(net.layout.tables["row"][1:].max())), 55, net.theta.dtype)
-    out, kept = np.full((1, net.layout.outputs), 77, net.theta.dtype), (layers.copy(), net.theta.copy(), x.copy())
-    taken = predict_one(layers, net.theta, x, floats, out)
-    for array, before in zip((layers, net.theta, x), kept):
-        np.testing.assert_array_equal(array, before)
-    return taken, out
+class Network:
+    """Dense layers with random weights and a plan to predict with."""
 
+    def __init__(self, units, activations, dtype, seed=0):
+        rng = np.random.default_rng(seed)
+        stages = [
+            plans.Stage(plans.DENSE, m, (name, NUMBERS.get(name, ((),))[0])) for m, name in zip(units[1:], activations)
+        ]
+        self.layout, self.activations = plans.layout(units[0], stages, np.dtype(dtype)), activations
+        self.plan, self.theta = plans.plan(self.layout), aligned_zeros(self.layout.size, dtype)
+        self.weights = [self.layout.views(self.theta, i) for i in range(len(stages))]
+        for k, (w, b) in zip(units, self.weights):
+            w[...] = rng.standard_normal(w.shape) / np.sqrt(k)
+            b[...] = rng.standard_normal(b.shape) / 2
 
-def test_every_activation_is_taken_through():
-    assert {name for _, activations in NETS.values() for name in activations} == set(ACTIVATIONS)
+    def samples(self, n, kind="float", seed=1):
+        rng, k = np.random.default_rng(seed), self.layout.inputs
+        return rng.integers(0, 4, (n, k)).astype(np.uint8) if kind == "uint8" else (
+            rng.standard_normal((n, k)).astype(self.theta.dtype)
+        )  # fmt: skip
+
+    def batch(self, x):
+        """Output of all samples as a batch."""
+        none, n = np.zeros(0, self.theta.dtype), len(x)
+        out, order = np.full((n, self.layout.outputs), np.nan, self.theta.dtype), np.arange(n)
+        epoch.run(self.plan, self.theta, none, np.zeros(16), np.zeros(0), plans.data(self.layout, x, None, None), order,
+                  n, 0, 1, plans.scratch(self.layout, n, 1), np.zeros(0), out, False, 0, 1)  # fmt: skip
+        return out
+
+    def one(self, x):
+        """(whether it was taken, output) of a sample, in memory that holds something else before."""
+        layers, dtype = self.layout.one_row(self.plan), self.theta.dtype
+        floats = np.full((2, int(self.layout.tables["row"][1:].max())), 55, dtype)
+        out, read = np.full((1, self.layout.outputs), 77, dtype), (layers, self.plan.numbers, self.theta, x)
+        kept = [array.copy() for array in read]
+        taken = predict_one(*read, floats, out)
+        for array, before in zip(read, kept):
+            np.testing.assert_array_equal(array, before)
+        return taken, out
+
+    def plain(self, x):
+        """The twins' output, and a bound of the terms it is made of."""
+        a, size = x.astype(np.float64), np.abs(x).astype(np.float64)
+        for (w, b), name in zip(self.weights, self.activations):
+            a = getattr(twins, TWINS.get(name, name))(a @ w.astype(np.float64) + b, **NUMBERS.get(name, ((), {}))[1])
+            # No activation is steeper than 1.8, but for the exponential; an output may be its slope times its input.
+            steep = np.maximum(1.8, np.abs(a)) if name == "exponential" else 1.8
+            size = 1 + steep * (size @ np.abs(w).astype(np.float64) + np.abs(b))
+        return a, size
 
 
 @compiled_only
@@ -36,49 +85,45 @@ def test_every_activation_is_taken_through():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NETS)
 def test_one_sample_has_the_bits_that_it_has_in_a_batch(name, dtype, kind):
-    net = network(*NETS[name], dtype=dtype)
-    x, _, data = samples(net, 5, kind=kind, train=False)
-    _, batch = net.infer(data, np.arange(5), capacity=5, scored=False)
+    net = Network(*NETS[name], dtype)
+    x = net.samples(5, kind)
+    batch = net.batch(x)
     for i in range(5):
-        taken, out = predicted(net, x[i])
+        taken, out = net.one(x[i])
         assert taken
         assert out.tobytes() == batch[i : i + 1].tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NETS)
-def test_one_sample_through_all_layers_equals_the_twin(name, dtype):
-    units, activations = NETS[name]
-    net = network(units, activations, dtype=dtype)
-    x = samples(net, 5)[0]
-    expected = reference.forward(net.weights, activations, x)[-1]
-    # In sequence a sum and an activation in each layer; as no activation is steeper than 1, |x| through |w| bounds all.
-    size = np.abs(x).astype(np.float64)
-    for w, b in net.weights:
-        size = 1 + size @ np.abs(w).astype(np.float64) + np.abs(b)
-    for i in range(5):
-        assert_close(predicted(net, x[i])[1][0], expected[i], sum(k + 6 for k in units), size[i])
+def test_one_sample_through_all_layers_equals_the_twins(name, dtype):
+    net = Network(*NETS[name], dtype)
+    x = net.samples(some(5, 2))
+    expected, size = net.plain(x)
+    for i in range(len(x)):
+        # In sequence a sum and an activation in each layer.
+        assert_close(net.one(x[i])[1][0], expected[i], sum(k + 9 for k in NETS[name][0]), size[i])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("k", SIZES)
-def test_one_sample_equals_the_twin(k, dtype):
+def test_one_sample_equals_the_twin_at_all_sizes(k, dtype):
     for m in SIZES:
-        net = network((k, m), ("tanh",), dtype=dtype)
-        (w, b), x = net.weights[0], samples(net, 1)[0]
-        expected = reference.forward(net.weights, ("tanh",), x)[-1]
-        assert_close(predicted(net, x[0])[1], expected, k + 3, 1 + np.abs(x).astype(np.float64) @ np.abs(w) + np.abs(b))
+        net = Network((k, m), ("tanh",), dtype)
+        x = net.samples(1)
+        expected, size = net.plain(x)
+        assert_close(net.one(x[0])[1], expected, k + 3, size)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_sample_that_is_not_finite_is_refused_and_nothing_written(dtype, wrong):
-    net = network((33, 3), ("relu",), dtype=dtype)
-    x = samples(net, 1)[0][0]
+    net = Network((33, 3), ("relu",), dtype)
+    x = net.samples(1)[0]
     for at in range(33):
         spoilt = x.copy()
         spoilt[at] = wrong
         with np.errstate(invalid="ignore"):  # inf * 0, which plain Python warns of
-            taken, out = predicted(net, spoilt)
+            taken, out = net.one(spoilt)
         assert not taken
         assert (out == 77).all()
