@@ -387,10 +387,11 @@ class Trainer:
 
     def finish(self) -> None:
         """At the end of a fit: running means take the place of the weights."""
-        if self.optimizer.use_ema and self.optimizer.iterations:
-            size = self._layout.trainable
+        if self._adjust is not None and self.optimizer.use_ema and self.optimizer.iterations:
             at = SLOTS[self.optimizer.kernel_name] * self._layout.size
-            self._theta[:size] = self.slots[at : at + size]
+            for start, rows, _, row in self._adjust.places:  # what isn't trained has no mean
+                size = rows * row
+                self._theta[start : start + size] = self.slots[at + start : at + start + size]
 
 
 # ---------------------------------------------------------------------------------------------- inference
