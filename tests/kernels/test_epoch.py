@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import reference
@@ -25,7 +27,7 @@ kinds = pytest.mark.parametrize(
 
 
 def classifier(optimizer="sgd", net=NET, **options):
-    return network(*net, optimizer=type(OPTIMIZERS[optimizer])(**OPTIMIZERS[optimizer].get_config()), **(MULTI | options))
+    return network(*net, optimizer=copy.copy(OPTIMIZERS[optimizer]), **(MULTI | options))
 
 
 def copies(net):
@@ -141,6 +143,7 @@ def test_the_recorded_losses_are_those_of_the_twin():
 
 
 #: What a team shares in another way each: parts of the inputs, units, samples, and lines of lanes after any of them.
+NORMALIZED = (layers.BatchNormalization(),)
 TEAM_NETS = {
     "parts": (130, (33, "relu"), (3, "softmax")),
     "parts-alone": (100, (5, "softmax")),
@@ -151,8 +154,7 @@ TEAM_NETS = {
     "wide-last": (130, (20, "tanh"), (100, "softmax")),
     "wide-softmax": (50, (80, "softmax"), (66, "tanh"), (3, "linear")),
     "operations": OPERATING,
-    "batches": (40, layers.BatchNormalization(), (130, "tanh"), layers.BatchNormalization(), (17, "relu"),
-                layers.BatchNormalization()),  # fmt: skip
+    "batches": (40, *NORMALIZED, (130, "tanh"), *NORMALIZED, (17, "relu"), *NORMALIZED),
     "noise-first": (40, layers.GaussianDropout(0.3, seed=4), layers.LayerNormalization(), (100, "softmax")),
     "frozen": (40, layers.Dense(100, "tanh", trainable=False), (70, "relu"), layers.PReLU(), (3, "linear")),
 }
