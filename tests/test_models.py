@@ -355,7 +355,7 @@ def test_categorical_loss_over_one_unit_is_refused():
         ({"validation_split": -0.1}, ValueError, "between 0 and 1"),
         ({"validation_split": 0.999}, ValueError, "not enough"),
         ({"validation_split": "a"}, TypeError, "must be a number"),
-        ({"validation_data": 3}, ValueError, "pair"),
+        ({"validation_data": 3}, ValueError, r"must be \(x_val, y_val\)"),
         ({"verbose": 7}, ValueError, "verbose"),
         ({"shuffle": "batch"}, TypeError, "shuffle must be True or False"),
     ],
