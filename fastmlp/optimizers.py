@@ -244,7 +244,27 @@ class SGD(Optimizer):
         return f"SGD(learning_rate={self._learning_rate}, momentum={self.momentum}, nesterov={self.nesterov})"
 
 
-class Adam(Optimizer):
+class _Moments(Optimizer):
+    """Base of those that keep means of the gradient and of its size."""
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
+        self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The kernel's own numbers."""
+        return self.beta_1, self.beta_2, self.epsilon
+
+
+class Adam(_Moments):
     """Steps by the running means of the gradient and of its square.
 
     Args:
@@ -267,19 +287,13 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ):
-        super().__init__(learning_rate, **options)
-        self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
-        self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.amsgrad = bool(amsgrad)
 
     @property
     def kernel_name(self) -> str:
         """Which of kernels.optimizers.NAMES it runs."""
         return "amsgrad" if self.amsgrad else "adam"
-
-    def numbers(self) -> tuple[float, ...]:
-        """The kernel's own numbers."""
-        return self.beta_1, self.beta_2, self.epsilon
 
 
 class AdamW(Adam):
@@ -301,21 +315,11 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
 
 
-class Nadam(Adam):
+class Nadam(_Moments):
     """Adam that looks ahead along its mean gradient, as Nesterov's momentum does.
 
     source  Dozat (2016), ICLR workshop
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
 
     @property
     def kernel_name(self) -> str:
@@ -323,7 +327,7 @@ class Nadam(Adam):
         return "nadam"
 
 
-class Adamax(Nadam):
+class Adamax(_Moments):
     """Adam by the largest gradient of late instead of the mean square.
 
     source  Kingma & Ba (2015), ICLR, section 7

@@ -9,7 +9,8 @@ def warmup(dtypes: tuple[str, ...] = ("float32",), everything: bool = False) -> 
     """Compile, or load from the disk cache, the kernels of fit, evaluate and predict.
 
     Without it the first call does so, which takes some seconds once on a machine. Call it when a service starts, or
-    while an image is built.
+    while an image is built. Activations, losses, metrics, optimizers and layers are small functions beside them, each
+    of which is compiled when a model first uses it.
 
     Args:
         dtypes: Float types of the models to come; each has its own kernels. Input of uint8 and of the float type is

@@ -16,7 +16,6 @@ last.
 import math
 
 from ._jit import kernel, out_of_line, part
-from .activations import sign
 from .by_address import call_at
 from .optimizers import (
     CLIP_NORM,
@@ -27,7 +26,21 @@ from .optimizers import (
     GLOBAL_CLIP_NORM,
     OWN_DECAY,
 )
-from .simd import absolute, element, fma, lanes, load, maximum, minimum, splat, sqrt, store, sum_lanes, where_less
+from .simd import (
+    absolute,
+    element,
+    fma,
+    keep_first,
+    lanes,
+    load,
+    maximum,
+    minimum,
+    splat,
+    sqrt,
+    store,
+    sum_lanes,
+    where_less,
+)
 from .team import barrier, share
 
 #: Arguments of the kernel, see by_address.address.
@@ -46,15 +59,20 @@ EPSILON = 1e-7
 
 
 @part
-def add_penalty(numbers, at, theta, gradient, first, last, factor):
-    """Add factor times the gradient of l1 |w| + l2 w^2 to the gradient; returns the penalty."""
-    l1, l2 = numbers[at], numbers[at + 1]
+def add_penalty(variables, v, numbers, theta, gradient, first, last, factor):
+    """Add factor times the gradient of l1 |w| + l2 w^2 to the gradient; returns the penalty.
+
+    As in Keras, |w| has the slope 1 at 0; only the padding has none.
+    """
+    place, at = v * VARIABLE, variables[v * VARIABLE + NUMBERS]
+    l1, l2, zero = numbers[at], numbers[at + 1], splat(theta, 0)
     size, square = splat(theta, 0), splat(theta, 0)
     push, pull = splat(theta, factor * l1), splat(theta, 2.0 * factor * l2)
     for i in range(first, last, lanes(theta)):
         w = load(theta, i)
         size, square = size + absolute(w), fma(w, w, square)
-        store(gradient, i, load(gradient, i) + fma(pull, w, push * sign(w)))
+        own = variables[place + UNITS] - (i - variables[place]) % variables[place + ROW]
+        store(gradient, i, load(gradient, i) + fma(pull, w, keep_first(where_less(w, zero, -push, push), own, zero)))
     return l1 * sum_lanes(size) + l2 * sum_lanes(square)
 
 
@@ -212,7 +230,7 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
         last, own = first + chunks[c * CHUNK + 1], variables[variable * VARIABLE + NUMBERS]
         partial[2 * c] = 0.0
         if numbers[own] != 0 or numbers[own + 1] != 0:
-            partial[2 * c] = add_penalty(numbers, own, theta, gradient, first, last, 1.0 / every)
+            partial[2 * c] = add_penalty(variables, variable, numbers, theta, gradient, first, last, 1.0 / every)
     barrier(sync, size)
     if rank == 0:
         for v in range(variables.size // VARIABLE):

@@ -164,9 +164,8 @@ class Network:
         totals = np.zeros(2 + len(self.metrics) if scored else 0)
         out = self._outputs(len(order) if wanted else 0)
         steps, scratch = -(-len(order) // capacity), self.scratch(capacity, team, False, data.weights.size > 0)
-        self._run(
-            self.hyper, self.optimizer.rates(steps), data, order, capacity, 0, steps, scratch, totals, out, False, team
-        )
+        rates = self.optimizer.rates(steps)
+        self._run(self.hyper, rates, data, order, capacity, 0, steps, scratch, totals, out, False, team)
         return totals, out
 
     @property
@@ -186,7 +185,7 @@ class Network:
 def network(
     inputs, *layers, loss="mean_squared_error", metrics=(), optimizer=None, dtype=np.float64, seed=0
 ) -> Network:  # fmt: skip
-    """Layers of fastmlp.layers, or (units, activation, use_bias) for a dense one; SGD(0.1) unless an optimizer is given.
+    """Layers of fastmlp.layers, or (units, activation, use_bias) for a dense one; SGD(0.1) if no optimizer is given.
 
     Layers are descriptions, of which copies are taken.
     """

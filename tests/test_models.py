@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.layers import Dense, Flatten, Input, InputLayer
+from fastmlp.layers import Activation, BatchNormalization, Dense, Dropout, Flatten, Input, InputLayer
 from fastmlp.optimizers import SGD
 
 
-def fit(model, x, y, **settings):
+def fit(model, x, y=None, **settings):
     return model.fit(x, y, verbose=0, **settings).history
 
 
@@ -355,7 +355,7 @@ def test_categorical_loss_over_one_unit_is_refused():
         ({"validation_split": -0.1}, ValueError, "between 0 and 1"),
         ({"validation_split": 0.999}, ValueError, "not enough"),
         ({"validation_split": "a"}, TypeError, "must be a number"),
-        ({"validation_data": 3}, ValueError, "pair"),
+        ({"validation_data": 3}, ValueError, r"must be \(x_val, y_val\)"),
         ({"verbose": 7}, ValueError, "verbose"),
         ({"shuffle": "batch"}, TypeError, "shuffle must be True or False"),
     ],
@@ -501,3 +501,421 @@ def test_arrays_of_other_libraries_are_taken(classifier, blobs, library):
     expected = classifier.predict(x)
     assert np.array_equal(classifier.predict(other.asarray(x)), expected)
     fit(classifier, other.asarray(x), other.asarray(y), validation_split=0.2)
+
+
+# ---------------------------------------------------------------------------------------------- callbacks in fit
+
+
+class Recorder(fastmlp.callbacks.Callback):
+    """Every hook in turn, with its number."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+
+def _recording(name):
+    def hook(self, *place, logs=None):
+        *numbers, _ = [*place, None]
+        self.calls.append((name.removeprefix("on_"), *(n for n in numbers if isinstance(n, int))))
+
+    return hook
+
+
+for _name in [name for name in dir(fastmlp.callbacks.Callback) if name.startswith("on_") and "on_batch" not in name]:
+    setattr(Recorder, _name, _recording(_name))
+
+
+def test_hooks_are_called_in_the_order_of_keras(classifier, blobs):
+    x, y = blobs
+    recorder = Recorder()
+    fit(classifier, x[:64], y[:64], epochs=2, validation_data=(x[64:100], y[64:100]), callbacks=[recorder])
+    epoch = [("train_batch_begin", 0), ("train_batch_end", 0), ("train_batch_begin", 1), ("train_batch_end", 1),
+             ("test_begin",), ("test_batch_begin", 0), ("test_batch_end", 0), ("test_batch_begin", 1),
+             ("test_batch_end", 1), ("test_end",)]  # fmt: skip
+    assert recorder.calls == [
+        ("train_begin",),
+        *(call for i in (0, 1) for call in (("epoch_begin", i), *epoch, ("epoch_end", i))),
+        ("train_end",),
+    ]
+    recorder.calls.clear()
+    classifier.evaluate(x[:33], y[:33], verbose=0, callbacks=[recorder])
+    assert recorder.calls == epoch[4:]
+    recorder.calls.clear()
+    classifier.predict(x[:33], callbacks=[recorder])
+    assert recorder.calls == [("predict_begin",), ("predict_batch_begin", 0), ("predict_batch_end", 0),
+                              ("predict_batch_begin", 1), ("predict_batch_end", 1), ("predict_end",)]  # fmt: skip
+
+
+def test_a_callback_that_looks_at_batches_changes_no_bit(blobs):
+    weights, losses = [], []
+    for callbacks in ([], [Recorder()]):
+        fastmlp.utils.set_random_seed(0)
+        model = fastmlp.Sequential([Input((5,)), Dense(8, "tanh"), Dropout(0.3), Dense(3, "softmax")])
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+        losses.append(fit(model, *blobs, epochs=3, callbacks=callbacks)["loss"])
+        weights.append(model.get_weights())
+    assert losses[0] == losses[1]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights))
+
+
+def test_a_callback_ends_the_training_behind_a_batch(classifier, blobs):
+    class Stop(fastmlp.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    history = classifier.fit(*blobs, epochs=5, callbacks=[Stop()], verbose=0)
+    assert history.epoch == [0]
+    assert classifier.optimizer.iterations == 2
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def linear(rate, weights=None, **options):
+    """A small net without random numbers."""
+    model = fastmlp.Sequential([Input((5,)), Dense(4, "tanh"), Dense(3, "softmax")], dtype="float64")
+    if weights is None:
+        weights = [np.cos(np.arange(w.size) + 1).reshape(w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    model.compile(optimizer=SGD(rate), loss="sparse_categorical_crossentropy", **options)
+    return model
+
+
+def test_samples_without_weight_are_as_if_they_were_not_there(blobs):
+    x, y = blobs
+    both, half = linear(0.1), linear(0.05)
+    weights = np.repeat([1.0, 0.0], 20)
+    both_losses = fit(both, x[:40], y[:40], batch_size=40, sample_weight=weights, epochs=3)["loss"]
+    losses = fit(half, x[:20], y[:20], batch_size=20, epochs=3)["loss"]
+    np.testing.assert_allclose(np.multiply(both_losses, 2), losses, rtol=1e-12)
+    for a, b in zip(both.get_weights(), half.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_class_weight_is_the_weight_of_each_sample_of_the_class(blobs):
+    x, y = blobs
+    a, b = linear(0.1), linear(0.1)
+    losses = fit(a, x, y, shuffle=False, class_weight={0: 3.0, 2: 0.5})["loss"]
+    assert losses == fit(b, x, y, shuffle=False, sample_weight=np.choose(y, [3.0, 1.0, 0.5]))["loss"]
+    assert all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights()))
+    one_hot = linear(0.1)
+    one_hot.compile(optimizer=SGD(0.1), loss="categorical_crossentropy")
+    y = fastmlp.utils.to_categorical(y, 3)
+    assert fit(one_hot, x, y, shuffle=False, class_weight={0: 3.0, 2: 0.5})["loss"] == pytest.approx(losses, rel=1e-12)
+
+
+def test_weights_count_in_the_weighted_metrics_alone(blobs):
+    x, y = blobs
+    model = linear(0.1, metrics=["accuracy"], weighted_metrics=["accuracy"])
+    weights = np.random.default_rng(0).uniform(0, 2, len(x))
+    right = model.predict(x).argmax(axis=1) == y
+    logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    assert logs["accuracy"] == pytest.approx(right.mean())
+    assert logs["weighted_accuracy"] == pytest.approx((right * weights).sum() / weights.sum())
+
+
+def test_validation_data_may_have_weights(classifier, blobs):
+    x, y = blobs
+    weights = np.linspace(0, 2, 20)
+    history = fit(classifier, x[:100], y[:100], validation_data=(x[100:], y[100:], weights))
+    expected = classifier.evaluate(x[100:], y[100:], sample_weight=weights, verbose=0)[0]
+    assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+    assert expected != pytest.approx(classifier.evaluate(x[100:], y[100:], verbose=0)[0], rel=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------- validation
+
+
+@pytest.mark.parametrize(("frequency", "count"), [(1, 5), (2, 2), (5, 1), (6, 0), ([1, 4], 2), ([], 0)])
+def test_validation_is_made_as_often_as_asked_for(classifier, blobs, frequency, count):
+    history = fit(classifier, *blobs, epochs=5, validation_split=0.2, validation_freq=frequency)
+    assert len(history.get("val_loss", ())) == count
+    assert len(history["loss"]) == 5
+
+
+def held_out(model, x, y, **settings):
+    """Which samples fit holds out: their outputs tell, as the loss of each is a number of its own."""
+    model.optimizer.learning_rate = 0.0
+    return fit(model, x, y, **settings)["val_loss"][0]
+
+
+def test_held_out_samples_are_the_last_any_or_some_of_each_class(classifier, blobs):
+    x, _ = blobs
+    y = np.repeat([0, 1, 2], [60, 40, 20])  # in order, so that the last ones are all of a class
+    means = {how: held_out(classifier, x, y, validation_split=0.25, validation_from=how)
+             for how in ("tail", "shuffled", "stratified")}  # fmt: skip
+    assert means["tail"] == pytest.approx(classifier.evaluate(x[90:], y[90:], verbose=0)[0], rel=1e-6)
+    assert len(set(means.values())) == 3
+
+
+def test_stratified_keeps_the_share_of_every_class_and_loses_no_sample(blobs):
+    from fastmlp.models import _split
+    from fastmlp.training import Samples
+
+    x = np.arange(120.0)[:, None]
+    y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 40, 20])).astype(np.int32)
+    samples = Samples(x, y, None, None, (1,))
+    for how in ("tail", "shuffled", "stratified"):
+        train, chosen, held = _split(samples, 0.25, how)
+        kept = train.x[chosen] if chosen is not None else train.x
+        np.testing.assert_array_equal(np.sort(np.concatenate([kept, held.x]), axis=0), x)
+        if how == "stratified":
+            assert np.bincount(held.labels).tolist() == [15, 10, 5]
+            assert (held.labels == y[held.x[:, 0].astype(int)]).all()
+
+
+def test_a_class_of_one_sample_leaves_nothing_to_validate_it_with():
+    model = linear(0.1)
+    with pytest.raises(ValueError, match="not enough to split off"):
+        fit(model, np.zeros((3, 5)), [0, 1, 2], validation_split=0.25, validation_from="stratified")
+    with pytest.raises(ValueError, match="did you mean 'shuffled'"):
+        fit(model, np.zeros((3, 5)), [0, 1, 2], validation_split=0.25, validation_from="shufled")
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+class ListLike:
+    """Batches by their numbers, as Keras's PyDataset."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, i):
+        return self._batches[i]
+
+
+class Iterable:
+    """Begins anew each time, and has no length."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __iter__(self):
+        return iter(self._batches)
+
+
+def batches_of(x, y, size=32, weights=None):
+    parts = (x, y) if weights is None else (x, y, weights)
+    return [tuple(part[i : i + size] for part in parts) for i in range(0, len(x), size)]
+
+
+@pytest.mark.parametrize("kind", [ListLike, Iterable])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_iterable_of_batches_trains_as_its_arrays_do(blobs, kind, weighted):
+    x, y = blobs
+    weights = np.linspace(0.5, 1.5, len(x)) if weighted else None
+    whole, parts = linear(0.1, metrics=["accuracy"]), linear(0.1, metrics=["accuracy"])
+    expected = fit(whole, x, y, epochs=3, shuffle=False, sample_weight=weights)
+    history = fit(parts, kind(batches_of(x, y, weights=weights)), epochs=3)
+    assert history["accuracy"] == expected["accuracy"]
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-12)
+    for a, b in zip(whole.get_weights(), parts.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    evaluated = parts.evaluate(kind(batches_of(x, y, weights=weights)), verbose=0)
+    np.testing.assert_allclose(evaluated, parts.evaluate(x, y, sample_weight=weights, verbose=0), rtol=1e-12)
+    np.testing.assert_allclose(parts.predict(kind(batches_of(x, y))), parts.predict(x), rtol=1e-12)
+    np.testing.assert_allclose(parts.predict(kind([x[:7], x[7:]])), parts.predict(x), rtol=1e-12)
+
+
+def test_a_generator_goes_on_from_epoch_to_epoch(blobs):
+    x, y = blobs
+
+    def endless():
+        while True:
+            yield from batches_of(x, y)
+
+    by_epochs, whole = linear(0.1), linear(0.1)
+    history = by_epochs.fit(endless(), steps_per_epoch=2, epochs=4, verbose=0)
+    assert history.epoch == [0, 1, 2, 3]
+    assert by_epochs.optimizer.iterations == 8
+    fit(whole, x, y, epochs=2, shuffle=False)
+    for a, b in zip(by_epochs.get_weights(), whole.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_generator_that_runs_out_ends_the_training(blobs):
+    model = linear(0.1)
+    with pytest.warns(UserWarning, match="run out"):
+        history = model.fit(iter(batches_of(*blobs)), epochs=3, verbose=0)
+    assert history.epoch == [0]
+
+
+def test_steps_of_an_iterable_and_of_validation_are_limited(classifier, blobs):
+    x, y = blobs
+    batches = batches_of(x, y, 10)
+    history = classifier.fit(ListLike(batches), steps_per_epoch=3, verbose=0,
+                             validation_data=ListLike(batches), validation_steps=2)  # fmt: skip
+    assert classifier.optimizer.iterations == 3
+    expected = classifier.evaluate(x[:20], y[:20], verbose=0)[0]
+    assert history.history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+    assert classifier.evaluate(ListLike(batches), steps=2, verbose=0)[0] == pytest.approx(expected, rel=1e-6)
+    assert len(classifier.predict(ListLike(batches), steps=4)) == 40
+    fit(classifier, x, y, steps_per_epoch=2)
+    assert classifier.optimizer.iterations == 5
+
+
+def test_training_on_a_batch_is_a_step_of_fit(blobs):
+    x, y = blobs
+    whole, parts = (linear(0.1, metrics=["accuracy"]) for _ in range(2))
+    expected = fit(whole, x, y, shuffle=False)
+    for piece in batches_of(x, y):
+        values = parts.train_on_batch(*piece)
+    # As in Keras 3, means since the last reset.
+    np.testing.assert_allclose(values, [expected["loss"][0], expected["accuracy"][0]], rtol=1e-12)
+    for a, b in zip(whole.get_weights(), parts.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    parts.reset_metrics()
+    before = parts.get_weights()
+    first = parts.test_on_batch(x[:10], y[:10], return_dict=True)
+    assert first == pytest.approx(parts.evaluate(x[:10], y[:10], verbose=0, return_dict=True), rel=1e-12)
+    both = parts.test_on_batch(x[10:30], y[10:30])
+    assert both == pytest.approx(parts.evaluate(x[:30], y[:30], verbose=0), rel=1e-12)
+    assert all(np.array_equal(a, b) for a, b in zip(before, parts.get_weights()))
+    assert np.array_equal(parts.predict_on_batch(x), parts.predict(x))
+
+
+def test_single_batches_take_weights(blobs):
+    x, y = (part[:30] for part in blobs)
+    weights = np.choose(y, [3.0, 1.0, 0.5])
+    models = [linear(0.1) for _ in range(3)]
+    fit(models[0], x, y, batch_size=30, sample_weight=weights, shuffle=False)
+    losses = [models[1].train_on_batch(x, y, sample_weight=weights),
+              models[2].train_on_batch(x, y, class_weight={0: 3.0, 2: 0.5})]  # fmt: skip
+    assert losses[0] == losses[1]
+    for model in models[1:]:
+        for a, b in zip(model.get_weights(), models[0].get_weights()):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- trainable, insides
+
+
+def test_a_frozen_layer_stays_and_thaws(blobs):
+    model = fastmlp.Sequential([Input((5,)), Dense(6, "tanh"), BatchNormalization(), Dense(3, "softmax")])
+    for optimizer in (SGD(0.1), SGD(0.1, 0.9), SGD(0.1, use_ema=True)):
+        model.layers[0].trainable = model.layers[1].trainable = False
+        model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
+        assert len(model.trainable_weights) == 2
+        assert len(model.non_trainable_weights) == 6
+        before = model.get_weights()
+        fit(model, *blobs)
+        for i, (a, b) in enumerate(zip(before, model.get_weights())):
+            assert np.array_equal(a, b) == (i < 6)
+        model.layers[0].trainable = model.layers[1].trainable = True
+        before = model.get_weights()
+        fit(model, *blobs)
+        assert not any(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+
+
+def test_running_means_take_the_place_of_the_weights_at_the_end(blobs):
+    means, weights = [], []
+    for use_ema in (True, False):
+        model = linear(0.1)
+        model.compile(optimizer=SGD(0.1, use_ema=use_ema, ema_momentum=0.5), loss=model.loss)
+
+        class Keep(fastmlp.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                weights.append(self.model.get_weights())  # noqa: B023
+
+        weights = []
+        fit(model, *blobs, shuffle=False, callbacks=[Keep()])
+        means.append(model.get_weights())
+    expected = weights[0]
+    for new in weights[1:]:
+        expected = [0.5 * a + 0.5 * b for a, b in zip(expected, new)]
+    for a, b in zip(means[0], expected):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_outputs_of_layers_are_those_of_a_model_that_ends_there(blobs):
+    x, _ = blobs
+    row = [Input((5,)), Dense(70, "relu"), BatchNormalization(), Activation("tanh"), Dense(66), Dropout(0.5), Dense(4)]
+    model = fastmlp.Sequential(row, dtype="float64")
+    outputs = model.layer_outputs(np.repeat(x, 2, axis=0))
+    a = np.repeat(x, 2, axis=0)
+    dense = [layer for layer in model.layers if isinstance(layer, Dense)]
+    for layer in model.layers:
+        if layer is dense[0]:
+            a = np.maximum(a @ layer.kernel + layer.bias, 0)
+        elif isinstance(layer, BatchNormalization):
+            a = np.tanh(a / np.sqrt(1.001))  # with the activation that stands behind it
+        elif layer in dense:
+            a = a @ layer.kernel + layer.bias
+        np.testing.assert_allclose(outputs[layer.name], a, rtol=1e-9, atol=1e-12, err_msg=layer.name)
+    assert list(outputs) == [layer.name for layer in model.layers]
+    np.testing.assert_array_equal(outputs[model.layers[-1].name], model.predict(np.repeat(x, 2, axis=0)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", SGD(0.1, clipnorm=0.1, gradient_accumulation_steps=2)])
+def test_gradients_of_layers_are_those_of_a_step(blobs, optimizer):
+    x, y = blobs
+    model = linear(1.0)
+    model.compile(optimizer=optimizer, loss=model.loss)
+    before = model.get_weights()
+    gradients = model.layer_gradients(x, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+    assert model.optimizer.iterations == 0
+    step = linear(1.0)
+    step.train_on_batch(x, y)
+    flat = [g for layer in model.layers for g in gradients[layer.name]]
+    for old, new, gradient in zip(before, step.get_weights(), flat):
+        np.testing.assert_allclose(old - new, gradient, rtol=1e-9, atol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- what can't be together
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"class_weight": {0: 1.0}, "sample_weight": np.ones(120)}, ValueError, "can't be used together"),
+        ({"class_weight": [1, 2]}, TypeError, "must be a dictionary"),
+        ({"class_weight": {"a": 1}}, TypeError, "a class in class_weight"),
+        ({"class_weight": {0: -1.0}}, ValueError, "weight of class 0"),
+        ({"sample_weight": np.ones(3)}, ValueError, "there are 120 samples"),
+        ({"sample_weight": -np.ones(120)}, ValueError, "at least zero"),
+        ({"validation_freq": 0}, ValueError, "validation_freq"),
+        ({"validation_freq": [0]}, ValueError, "an epoch in validation_freq"),
+        ({"steps_per_epoch": 0}, ValueError, "steps_per_epoch"),
+        ({"validation_steps": 1.5}, TypeError, "validation_steps"),
+        ({"validation_data": (np.ones((2, 4)), [0, 1])}, ValueError, "x of validation_data"),
+        ({"validation_data": (np.ones((2, 5)), [0, 1], [1.0])}, ValueError, "sample_weight of validation_data"),
+    ],
+)
+def test_fit_names_what_does_not_go_together(classifier, blobs, settings, kind, message):
+    before = classifier.get_weights()
+    with pytest.raises(kind, match=message):
+        fit(classifier, *blobs, **settings)
+    assert all(np.array_equal(a, b) for a, b in zip(before, classifier.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("batches", "settings", "message"),
+    [
+        ([(np.ones((2, 5)), [0, 1])], {"validation_split": 0.5}, "validation_split needs arrays"),
+        ([(np.ones((2, 5)), [0, 1])], {"sample_weight": [1, 1]}, "sample_weight needs arrays"),
+        ([np.ones((2, 5))], {}, "must yield"),
+        ([], {}, "is empty"),
+        ([(np.ones((2, 4)), [0, 1])], {}, "x of a batch"),
+        ([(np.ones((2, 5)), [0, 1], [1.0, 1.0])], {"class_weight": {0: 1.0}}, "can't be used together"),
+    ],
+)
+def test_fit_names_what_is_wrong_with_an_iterable(classifier, batches, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(classifier, Iterable(batches), **settings)
+
+
+def test_penalties_without_a_compiled_form_are_refused(blobs):
+    class Own(fastmlp.regularizers.Regularizer):
+        def __call__(self, w):
+            return 0.0
+
+    model = fastmlp.Sequential([Input((5,)), Dense(3, "softmax", kernel_regularizer=Own())])
+    model.compile(loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="compiled forms"):
+        fit(model, *blobs)

@@ -75,19 +75,19 @@ MIXED = {
     ),
     "all-last": (7, (5, "linear"), layers.BatchNormalization(), layers.PReLU(), layers.Activation("softmax")),
     "padded": (  # what is not zero in the padding of activations
-        5, (7, "sigmoid"), layers.ActivityRegularization(0.1, 0.2), (7, "exponential"), layers.GaussianNoise(0.5, seed=3),
-        layers.LayerNormalization(), layers.Rescaling(1.0, 2.0), layers.PReLU(), (3, "linear"),
+        5, (7, "sigmoid"), layers.ActivityRegularization(0.1, 0.2), (7, "exponential"),
+        layers.GaussianNoise(0.5, seed=3), layers.LayerNormalization(), layers.Rescaling(1.0, 2.0), layers.PReLU(),
+        (3, "linear"),
     ),
-    "rescaled-twice": (5, layers.Rescaling(0.5), layers.Rescaling(1.0, 2.0), (70, "linear"), layers.PReLU(), (70, "linear")),
+    "rescaled-twice": (5, layers.Rescaling(0.5), layers.Rescaling(1.0, 2.0), (70, None), layers.PReLU(), (70, None)),
 }  # fmt: skip
 ALL = NETS | BY_ACTIVATION | BY_OPERATION | MIXED
 #: A few where kernels run as plain Python.
 PLAIN = ("one-unit", "relu-softmax", "hidden-softmax", "no-bias", "dropout-first", "batch_normalization-narrow",
          "layer_normalization-last", "prelu-last", "activity-narrow")  # fmt: skip
 SMALL = some([name for name in ALL if name not in ("wide", "mixed")], PLAIN)
-TRAINED = some(
-    [*ALL], [*PLAIN, "noise-narrow", "normalization-first", "batch_normalization-wide", "padded", "all-last"]
-)
+MORE = ("noise-narrow", "normalization-first", "batch_normalization-wide", "padded", "all-last")
+TRAINED = some([*ALL], [*PLAIN, *MORE])
 
 
 def roundings(net):
@@ -104,10 +104,9 @@ BOUNDED = ("sigmoid", "hard_sigmoid", "tanh", "softmax", "step", "softplus", "so
 def output_size(net, x):
     """Bound of the absolute terms that reach each output: what enters a stage, times its slopes, and what it adds."""
     size = np.abs(x).astype(np.float64)
-    for stage, arrays, step in zip(
-        net.layout.stages, net.weights, reference.forward(net.layout.stages, net.weights, x)
-    ):
-        below, z, a, _, _ = step
+    steps = reference.forward(net.layout.stages, net.weights, x)
+    for stage, arrays, step in zip(net.layout.stages, net.weights, steps):
+        below, _, a, _, _ = step
         absolute = [np.abs(array).astype(np.float64) for array in arrays]
         if stage.kind == "dense":
             size = size @ absolute[0] + absolute[1]
@@ -208,7 +207,7 @@ def test_gradients_are_central_differences(name):
     for loss in fitting_losses(network(*ALL[name])):
         net = network(*ALL[name], loss=loss)
         n = some(5, 2)
-        x, y, data = samples(net, n)
+        x, _, data = samples(net, n)
         _, gradient = step(net, data, n)
         checked = np.zeros(net.theta.size, bool)
         # Loss and gradient are of the order of size; a difference sees the rounding of the loss, too.

@@ -262,7 +262,7 @@ def test_fetching_ahead_reads_no_sample_beyond_the_last(dtype, kind):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_columns_beyond_16_bits_are_kept_in_32(dtype):
     k, m = 9000, 130
-    net = network((k, m), ("relu",), dtype=dtype)
+    net = network(k, (m, "relu"), dtype=dtype)
     x, _, data = samples_of(net, 3, compress=True)
     assert data.column.dtype == np.uint32
     row = int(net.layout.tables["row"][1])

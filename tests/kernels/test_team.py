@@ -157,7 +157,7 @@ def test_denormals_are_flushed_on_the_calling_thread_alone():
 
 
 def test_training_and_inference_leave_the_floating_point_state():
-    net = network((3, 2), ("sigmoid",), dtype=np.float32)
+    net = network(3, (2, "sigmoid"), dtype=np.float32)
     _, _, data = samples(net, 4)
     net.train(data, np.arange(4), 2)
     assert denormal_product() > 0
