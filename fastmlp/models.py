@@ -196,6 +196,12 @@ class Sequential:
         loss: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        *,
+        loss_weights: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Choose what to make small and how; the weights stay, the optimizer starts anew.
 
@@ -205,10 +211,22 @@ class Sequential:
             metrics: Names or objects of fastmlp.metrics, which take all samples alike; "accuracy" is chosen by the
                 shape of the targets.
             weighted_metrics: The same, with the samples' weights.
+            loss_weights: Taken for Keras's sake: there is one loss, and its weight is 1.
+            run_eagerly: Taken for Keras's sake, as the three that follow: the kernels are always compiled, and run as
+                many steps at once as the callbacks allow.
+            steps_per_execution: See run_eagerly.
+            jit_compile: See run_eagerly.
+            auto_scale_loss: See run_eagerly.
 
         Raises:
-            ValueError: If a name is unknown, no loss is given, or the loss doesn't fit the last layer.
+            ValueError: If a name is unknown, no loss is given, it doesn't fit the last layer, or loss_weights is not 1.
         """
+        if loss_weights is not None and not np.array_equal(np.ravel(loss_weights), [1.0]):
+            raise ValueError(
+                f"loss_weights must be None or 1, as there is one loss, got {loss_weights!r}; give sample_weight or "
+                "another learning_rate instead"
+            )
+        checks.positive_int("steps_per_execution", steps_per_execution)
         if loss is None:
             raise ValueError(f"compile needs a loss: {', '.join(losses.NAMES)}")
         for key, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
