@@ -107,7 +107,7 @@ class VarianceScaling(Initializer):
     Args:
         scale: The variance times fan.
         mode: fan is the number of inputs ("fan_in"), units ("fan_out") or their mean ("fan_avg").
-        distribution: "uniform", or "truncated_normal" (cut off at two standard deviations).
+        distribution: "uniform", "truncated_normal" (cut off at two standard deviations) or "untruncated_normal".
         seed: None draws from the common generator; a number gives the same values at each call.
     """
 
@@ -123,7 +123,9 @@ class VarianceScaling(Initializer):
             raise ValueError(f"scale must be positive, got {scale}")
         self.scale = scale
         self.mode = known_name("mode", mode, ("fan_in", "fan_out", "fan_avg"))
-        self.distribution = known_name("distribution", distribution, ("uniform", "truncated_normal"))
+        self.distribution = known_name(
+            "distribution", distribution, ("uniform", "truncated_normal", "untruncated_normal")
+        )
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
         """Initial values, float64, of that shape."""
@@ -134,6 +136,8 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = np.sqrt(3 * variance)
             return generator.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return generator.standard_normal(shape) * np.sqrt(variance)
         return _truncated_normal(generator, shape) * (np.sqrt(variance) / _TRUNCATED)
 
 

@@ -66,7 +66,6 @@ class Sequential:
         self._shape: tuple[int, ...] = ()
         self._trainer: Trainer | None = None
         self._runner: Runner | None = None
-        self._running: tuple[Scorer, np.ndarray, int] | None = None
         self._training = False
         self._flags: tuple[bool, ...] = ()
         self._one: Any = None
@@ -149,7 +148,7 @@ class Sequential:
             if own:
                 layer.attach(own)
         self._layout, self._theta, self._shape = made, theta, shape
-        self._runner, self._trainer, self._running, self._one = Runner(made, theta), None, None, None
+        self._runner, self._trainer, self._one = Runner(made, theta), None, None
         # Operations go the long way for one row, too.
         self._one_shape = (1, *shape) if made.only_dense else None
 
@@ -210,6 +209,12 @@ class Sequential:
         loss: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        *,
+        loss_weights: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Choose what to make small and how; the weights stay, the optimizer starts anew.
 
@@ -219,10 +224,22 @@ class Sequential:
             metrics: Names or objects of fastmlp.metrics, which take all samples alike; "accuracy" is chosen by the
                 shape of the targets.
             weighted_metrics: The same, with the samples' weights.
+            loss_weights: Taken for Keras's sake: there is one loss, and its weight is 1.
+            run_eagerly: Taken for Keras's sake, as the three that follow: the kernels are always compiled, and run as
+                many steps at once as the callbacks allow.
+            steps_per_execution: See run_eagerly.
+            jit_compile: See run_eagerly.
+            auto_scale_loss: See run_eagerly.
 
         Raises:
-            ValueError: If a name is unknown, no loss is given, or the loss doesn't fit the last layer.
+            ValueError: If a name is unknown, no loss is given, it doesn't fit the last layer, or loss_weights is not 1.
         """
+        if loss_weights is not None and not np.array_equal(np.ravel(loss_weights), [1.0]):
+            raise ValueError(
+                f"loss_weights must be None or 1, as there is one loss, got {loss_weights!r}; give sample_weight or "
+                "another learning_rate instead"
+            )
+        checks.positive_int("steps_per_execution", steps_per_execution)
         if loss is None:
             raise ValueError(f"compile needs a loss: {', '.join(losses.NAMES)}")
         for key, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
@@ -242,7 +259,7 @@ class Sequential:
             new_metrics,
             new_weighted,
         )
-        self._trainer, self._running = None, None
+        self._trainer = None
 
     @property
     def _last_units(self) -> int:
@@ -756,7 +773,7 @@ class Sequential:
             return_dict: Whether to return {"loss": ..., ...}.
 
         Returns:
-            As evaluate; as in Keras 3 the values are means over all batches since reset_metrics or compile.
+            As evaluate, of this batch before the step.
         """
         self._check_trainable()
         pair = self._pair(x, y, sample_weight, class_weight)
@@ -766,7 +783,7 @@ class Sequential:
         return self._on_batch(pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Loss and metrics of one batch, added to those before, as train_on_batch does; nothing is trained."""
+        """Loss and metrics of one batch, as train_on_batch returns them; nothing is trained."""
         pair = self._pair(x, y, sample_weight)
         self._build(pair.shape)
         data = pair.for_kernels(self._need_built(), compress=False)
@@ -783,20 +800,15 @@ class Sequential:
 
     def _on_batch(self, pair: Samples, return_dict: bool, run: Any) -> Any:
         scorer = self._scorer(pair)
-        if self._running is None or self._running[0].key != scorer.key:
-            plan = self._need_runner().plan(scorer)
-            self._running = scorer, plans.totals(plan, scorer.scorings), 0
-        _, totals, count = self._running
+        totals = plans.totals(self._need_runner().plan(scorer), scorer.scorings)
         run(scorer, totals)
-        self._running = scorer, totals, count + len(pair)
-        logs = scorer.logs(totals, count + len(pair), pair.weights is not None)
+        logs = scorer.logs(totals, len(pair), pair.weights is not None)
         if return_dict:
             return logs
         return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
     def reset_metrics(self) -> None:
-        """Begin the means of train_on_batch and test_on_batch anew."""
-        self._running = None
+        """Taken for Keras's sake: no call leaves anything of its metrics behind."""
 
     # ------------------------------------------------------------------ files
 
