@@ -282,6 +282,6 @@ def test_gather(measure):
     x, rows = load_digits()[0], 512
     order = np.random.default_rng(0).permutation(len(x))[:rows]
     acts, sync = Padded(np.zeros((rows, x.shape[1]), DTYPE), 0, 0), np.zeros(SYNC_SIZE, np.int64)
-    measure("gather", dense.gather, x, order, 0, acts.flat, acts.row, 0, rows, 0, x.shape[1], sync,
+    measure("gather", dense.gather, x, 1.0, order, 0, acts.flat, acts.row, 0, rows, 0, x.shape[1], sync,
             operations=0, moved=rows * x.shape[1] * (1 + 4))  # fmt: skip
     np.testing.assert_array_equal(acts.matrix, reference.gather(x, order))

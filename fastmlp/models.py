@@ -288,7 +288,8 @@ class Sequential:
         if loss.probabilities and not getattr(loss, "from_logits", False) and last in _NO_PROBABILITY:
             raise ValueError(
                 f"{loss.name} compares probabilities, but the last layer ends with {last!r}, which gives none: "
-                "end with 'sigmoid' or 'softmax'" + (", or take from_logits=True" if hasattr(loss, "from_logits") else "")
+                "end with 'sigmoid' or 'softmax'"
+                + (", or take from_logits=True" if hasattr(loss, "from_logits") else "")
             )
         loss.prepare(dense[-1].units, (last, numbers), self.dtype)
 

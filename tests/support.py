@@ -227,7 +227,10 @@ _POSITIVE = ("poisson", "mean_squared_logarithmic_error", "mean_absolute_percent
 
 
 def samples(net: Network, n, *, kind="float", compress=False, train=True, weighted=False, seed=1):
-    """Random samples and targets that fit the network: (x, y, Data). kind "uint8": mostly zero rows of pixels."""
+    """Random samples and targets that fit the network: (x, y, Data). kind "uint8": mostly zero rows of pixels.
+
+    x is what enters the first stage: times the layout's scale.
+    """
     rng = np.random.default_rng(seed)
     k, m, dtype = net.layout.inputs, net.layout.outputs, net.theta.dtype
     if kind == "uint8":
@@ -250,4 +253,4 @@ def samples(net: Network, n, *, kind="float", compress=False, train=True, weight
     weights = rng.uniform(0.5, 2, n).astype(dtype) if weighted else None
     data = plans.data(net.layout, x, labels, values, weights, compress=compress, train=train)
     assert (data.starts.size > 0) == compress, "the rows are not as sparse as the test needs them"
-    return x, y, data
+    return (x * net.layout.scale if net.layout.scale != 1 else x), y, data

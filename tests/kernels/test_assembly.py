@@ -36,7 +36,7 @@ def arguments(name, dtype):
         "matmul._product": (*[np.bool_(False)] * 3, floats, 0, 0, floats, 0, 0, 0, floats, *[0] * 5, floats),
         "sparse_input.sparse_forward": (floats, 0, 0, *rows, 0, 0, floats, 0, 0),
         "sparse_input.sparse_gradient": (floats, 0, *rows, 0, floats, 0, 0, 0, 0),
-        "dense.gather": (floats.reshape(2, 4), longs, 0, floats, *[0] * 5, longs),
+        "dense.gather": (floats.reshape(2, 4), 1.0, longs, 0, floats, *[0] * 5, longs),
     }.get(name) or protocol(name, doubles, longs, floats)
 
 

@@ -27,14 +27,21 @@ def room(dtype, rows, k):
     return Padded(np.full((rows, k), 55, dtype), 0, 55)
 
 
-def gathered(x, acts, start, first, last, left, right):
+def gathered(x, acts, start, first, last, left, right, scale=1.0):
     """Gather into acts; returns what is said of NaN and infinity."""
     sync, kept = aligned_zeros(SYNC_SIZE, np.int64), (x.copy(), ORDER.copy())
-    gather(x, ORDER, start, acts.flat, acts.row, first, last, left, right, sync)
+    gather(x, scale, ORDER, start, acts.flat, acts.row, first, last, left, right, sync)
     for array, before in zip((x, ORDER), kept):
         np.testing.assert_array_equal(array, before)
     assert not np.delete(sync, NOT_FINITE).any()
     return sync[NOT_FINITE]
+
+
+@kinds
+def test_gather_multiplies_as_it_reads(dtype, kind):
+    x, acts = samples(kind, 33), room(dtype, 5, 33)
+    assert gathered(x, acts, 2, 0, 5, 0, 33, scale=1 / 255) == 0
+    np.testing.assert_array_equal(acts.matrix, x[ORDER[2:7]].astype(dtype) * dtype(1 / 255))
 
 
 @kinds

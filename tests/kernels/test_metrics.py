@@ -156,7 +156,7 @@ def counts_by_hand(name, a, labels, targets, weights, numbers):
         columns = weight * above * y, weight * above * (1 - y), weight * ~above * y
         return np.stack([column.sum(axis=0) for column in columns], axis=1).ravel()
     count, only, k, sparse = (int(number) for number in numbers[:4])
-    y, thresholds = onehot if sparse else targets, np.array(numbers[4:]).astype(a.dtype)
+    y, thresholds = onehot if sparse else targets, np.array(numbers[5:]).astype(a.dtype)
     level = (a[:, :, None] > thresholds).sum(axis=2)
     if k > 0:
         first = np.argsort(np.argsort(-a, axis=1, kind="stable"), axis=1, kind="stable") < k
@@ -175,11 +175,12 @@ COUNTED = [
     ("class_counts", (-1.0, 0.0)),
     ("class_counts", (0.3, 0.0)),
     ("class_counts", (0.3, 1.0)),
-    ("above_thresholds", (1.0, -1.0, 0.0, 0.0, 0.5)),
-    ("above_thresholds", (3.0, -1.0, 0.0, 1.0, 0.0, 0.3, 0.9)),
-    ("above_thresholds", (2.0, 0.0, 0.0, 0.0, 0.25, 0.5)),
-    ("above_thresholds", (1.0, -1.0, 2.0, 1.0, -np.inf)),
-    ("above_thresholds", (2.0, 0.0, 1.0, 0.0, 0.25, 0.5)),
+    ("above_thresholds", (1.0, -1.0, 0.0, 0.0, 0.0, 0.5)),
+    ("above_thresholds", (3.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.3, 0.9)),
+    ("above_thresholds", (2.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.5)),
+    ("above_thresholds", (1.0, -1.0, 2.0, 1.0, 0.0, -np.inf)),
+    ("above_thresholds", (2.0, 0.0, 1.0, 0.0, 0.0, 0.25, 0.5)),
+    ("above_thresholds", (5.0, -1.0, 0.0, 0.0, 1.0, -np.inf, 0.25, 0.5, 0.75, np.inf)),
 ]
 
 

@@ -64,7 +64,8 @@ class Network:
         floats = np.full((2, int(self.layout.tables["row"][1:].max())), 55, dtype)
         out, read = np.full((1, self.layout.outputs), 77, dtype), (layers, self.plan.numbers, self.theta, x)
         kept = [array.copy() for array in read]
-        taken = predict_one(*read, floats, out)
+        layers, numbers, theta, x = read
+        taken = predict_one(layers, numbers, self.layout.scale, theta, x, floats, out)
         for array, before in zip(read, kept):
             np.testing.assert_array_equal(array, before)
         return taken, out
