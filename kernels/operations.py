@@ -187,7 +187,7 @@ def batch_normalization(
                 variance = total * share
                 store(theta, state_at + j, fma(old_mean - mean, momentum, mean))
                 store(theta, state_at + row + j, fma(old_variance - variance, momentum, variance))
-            inverse = splat(theta, 1) / sqrt(variance + epsilon)
+            inverse = keep_first(splat(theta, 1) / sqrt(variance + epsilon), units - j, zero)
             store(work, work_at + j, mean)
             store(work, work_at + row + j, inverse)
             factor, beta = gamma * inverse, load(theta, params_at + row + j)

@@ -289,6 +289,16 @@ def test_padding_stays_zero(name, dtype):
         assert np.isfinite(net.theta).all()
 
 
+@pytest.mark.parametrize("layer", [layers.BatchNormalization, layers.LayerNormalization])
+def test_padding_stays_zero_without_an_epsilon(layer):
+    net = network(5, (7, "tanh"), layer(epsilon=0.0), (3, "linear"), optimizer=SGD(0.1, 0.9))
+    _, _, data = samples(net, 6)
+    with np.errstate(divide="ignore"):  # 1 / 0 in the padding, which plain Python warns of
+        net.train(data, np.arange(6), 3)
+    assert not net.theta[net.padding].any()
+    assert not net.slots[net.padding].any()
+
+
 def test_a_bias_that_is_not_trained_stays_zero():
     net = network(3, (7, "tanh", False), (2, "linear", False), optimizer=SGD(0.1, 0.9))
     for arrays in net.weights:
