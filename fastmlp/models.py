@@ -515,7 +515,7 @@ class Sequential:
                     validation_data = held_out.for_kernels(self._need_built())
                 results = self._evaluate(held_out, validation_data, watchers)
                 logs = logs | {f"val_{name}": value for name, value in results.items()}
-            watchers.on_epoch_end(epoch, logs)
+            watchers.on_epoch_end(epoch, dict(sorted(logs.items())))
             if self.stop_training:
                 break
         watchers.on_train_end(logs)

@@ -12,7 +12,7 @@ class History(Callback):
     """Losses and metrics of every epoch; fit makes one and returns it.
 
     Attributes:
-        history: For each name (loss, accuracy, val_loss, ...), sorted, its values, one per epoch; with them what other
+        history: For each name (accuracy, loss, val_loss, ..., sorted) its values, one per epoch; behind them what other
             callbacks add, such as learning_rate.
         epoch: Numbers of the epochs, from 0.
         params: How fit was called: epochs, steps and verbose.
@@ -49,8 +49,8 @@ class History(Callback):
         """Keep the values of an epoch that took so long."""
         self.epoch.append(epoch)
         self.seconds.append(seconds)
-        for name in sorted(logs):
-            self.history.setdefault(name, []).append(logs[name])
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
