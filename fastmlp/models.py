@@ -87,6 +87,11 @@ class Sequential:
             raise TypeError(f"expected a layer of fastmlp.layers, got {layer!r}")
         if layer.output_shape is not None or layer in self._layers:
             raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
+        if layer.dtype not in (None, self.dtype.name):
+            raise ValueError(
+                f"layer {layer.name!r} asks for {layer.dtype} but the model computes in {self.dtype.name}; give "
+                f"Sequential(dtype={layer.dtype!r})"
+            )
         if isinstance(layer, InputLayer) and self._layers:
             raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
         layers = [*self._layers, layer]

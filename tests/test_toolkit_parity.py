@@ -343,7 +343,8 @@ LAYERS = [
     Row(L, "Normalization(axis=None), adapted", _in_front(lambda m: _adapted(m, axis=None))),
     Row(L, "Normalization(invert=True)",
         _in_front(lambda m: m.layers.Normalization(mean=0.3, variance=2.0, invert=True))),
-    Row(L, "InputLayer(shape)", lambda m: hidden(m)),
+    Row(L, "Dense(dtype, name), Dropout(dtype, name)", lambda m: [
+        m.layers.Dense(HIDDEN, dtype="float32", name="one"), m.layers.Dropout(0.0, dtype="float32", name="two")]),
 ]  # fmt: skip
 
 
