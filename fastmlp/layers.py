@@ -57,13 +57,17 @@ class Layer(Configurable, kind="layer"):
         trainable: Whether fit changes its parameters; may be set before compile.
         input_shape: Shape of one sample that enters, once the model is built.
         output_shape: Shape of one sample that leaves.
+        dtype: Float type that the layer asks for, or None. All layers of a model compute in the model's.
     """
 
     kind = "layer"
 
-    def __init__(self, *, name: str | None = None, input_shape: Any = None, trainable: bool = True):
+    def __init__(
+        self, *, name: str | None = None, input_shape: Any = None, trainable: bool = True, dtype: Any = None
+    ):  # fmt: skip
         self.name = name or automatic_name(self.kind)
         self._is_named = bool(name)
+        self.dtype = None if dtype is None else checks.known_name("dtype", str(np.dtype(dtype)), ("float32", "float64"))
         self.trainable = bool(trainable)
         #: Shape that the layer asks for, if it is the first.
         self.declared_shape = None if input_shape is None else _shape(input_shape)
@@ -78,7 +82,7 @@ class Layer(Configurable, kind="layer"):
             config = super().get_config()
         finally:
             self.input_shape = now
-        return config
+        return {name: value for name, value in config.items() if name != "dtype" or value is not None}
 
     def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one sample behind this layer."""
@@ -162,6 +166,8 @@ class InputLayer(Layer):
     Args:
         shape: Shape without the batch axis, (28, 28) or 784.
         input_shape: The same under its older name.
+        batch_size: Taken for Keras's sake: batches of every size pass.
+        dtype: Likewise: samples of every type do.
         name: Name of the layer.
 
     Raises:
@@ -170,17 +176,31 @@ class InputLayer(Layer):
 
     kind = "input_layer"
 
-    def __init__(self, shape: Any = None, *, input_shape: Any = None, name: str | None = None):
+    def __init__(
+        self,
+        shape: Any = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        *,
+        input_shape: Any = None,
+        name: str | None = None,
+    ):
         given = shape if shape is not None else input_shape
         if given is None:
             raise ValueError("InputLayer needs the shape of one sample, for instance InputLayer(shape=(28, 28))")
         super().__init__(name=name, input_shape=given)
-        self.shape = self.declared_shape
+        self.shape, self.batch_size = self.declared_shape, batch_size
+
+    def get_config(self) -> dict[str, Any]:
+        """Its shape and name."""
+        return {"shape": list(self.shape or ()), "name": self.name}
 
 
-def Input(shape: Any, *, name: str | None = None) -> InputLayer:
+def Input(
+    shape: Any, batch_size: int | None = None, dtype: Any = None, *, name: str | None = None
+) -> InputLayer:  # fmt: skip
     """The same as InputLayer(shape), under Keras's other name."""
-    return InputLayer(shape, name=name)
+    return InputLayer(shape, batch_size, dtype, name=name)
 
 
 class Flatten(Layer):
@@ -212,6 +232,7 @@ class Dense(Layer):
         input_dim: The same for flat samples.
         name: Name of the layer.
         trainable: Whether fit changes w and b.
+        dtype: The model's float type; see Layer.
 
     Raises:
         ValueError: If units is below 1, a name is unknown, or softmax is asked of one unit.
@@ -241,6 +262,7 @@ class Dense(Layer):
         input_dim: int | None = None,
         name: str | None = None,
         trainable: bool = True,
+        dtype: Any = None,
     ):
         units = positive_int("units", units)
         self.activation = activations.get(activation)
@@ -250,7 +272,8 @@ class Dense(Layer):
                 "loss='binary_crossentropy', or Dense(2, activation='softmax')"
             )
         self.input_dim = input_dim
-        super().__init__(name=name, input_shape=input_dim if input_shape is None else input_shape, trainable=trainable)
+        shape = input_dim if input_shape is None else input_shape
+        super().__init__(name=name, input_shape=shape, trainable=trainable, dtype=dtype)
         self.units = units
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)

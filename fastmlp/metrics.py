@@ -177,14 +177,17 @@ class _OfLoss(Metric):
         self.loss = self._loss(**arguments)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make an equal object: the loss's own."""
-        return self.loss.get_config() | {"name": self.name}
+        """Arguments that make an equal object: the loss's, and the name."""
+        return {**self.loss.get_config(), "name": self.name}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> _OfLoss:
-        """Object from what get_config returned; see Configurable."""
-        cls._loss.from_config(config)  # checks them
-        return cls(**config)
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Object from what get_config returned; see Configurable.from_config."""
+        if not isinstance(config, dict):
+            return super().from_config(config)  # which refuses it
+        made = cls(config.get("name"))
+        made.loss = cls._loss.from_config({key: value for key, value in config.items() if key != "name"})
+        return made
 
     @property
     def needs(self) -> str:  # type: ignore[override]

@@ -96,6 +96,11 @@ class Sequential:
             raise TypeError(f"expected a layer of fastmlp.layers, got {layer!r}")
         if layer.output_shape is not None or layer in self._layers:
             raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
+        if layer.dtype not in (None, self.dtype.name):
+            raise ValueError(
+                f"layer {layer.name!r} asks for {layer.dtype} but the model computes in {self.dtype.name}; give "
+                f"Sequential(dtype={layer.dtype!r})"
+            )
         if isinstance(layer, InputLayer) and self._layers:
             raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
         taken = {other.name for other in self._layers}
@@ -554,7 +559,7 @@ class Sequential:
                     validation_data = held_out.for_kernels(self._need_built())
                 results = self._evaluate(held_out, validation_data, watchers)
                 logs = logs | {f"val_{name}": value for name, value in results.items()}
-            watchers.on_epoch_end(epoch, logs)
+            watchers.on_epoch_end(epoch, dict(sorted(logs.items())))
             if self.stop_training:
                 break
         watchers.on_train_end(logs)

@@ -95,3 +95,12 @@ def test_layers_of_a_model_have_different_names():
     taken = later.name
     model.add(later)  # one that was counted is counted on
     assert later.name != taken
+
+
+def test_layers_take_keras_arguments_that_change_nothing():
+    model = fastmlp.Sequential([Input((3,), batch_size=8, dtype="float32"), Dense(2, dtype="float32")])
+    assert model.input_shape == (None, 3)
+    assert "dtype" not in Dense(2).get_config()
+    assert Dense(2, dtype="float32").get_config()["dtype"] == "float32"
+    with pytest.raises(ValueError, match="asks for float64 but the model computes in float32"):
+        model.add(Dense(2, dtype="float64"))

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fastmlp import constraints, initializers, regularizers, schedules, serialization
+from fastmlp import constraints, initializers, metrics, regularizers, schedules, serialization
 from fastmlp.initializers import Constant, Initializer, RandomNormal
 from fastmlp.regularizers import L1L2, L2, Regularizer
 from fastmlp.schedules import ExponentialDecay, LearningRateSchedule
@@ -227,3 +227,11 @@ def test_value_unknown_to_json_is_refused(value):
 def test_bases_are_kinds_of_their_own():
     assert {"initializer", "regularizer", "constraint", "schedule"} <= set(serialization._classes)
     assert Initializer._described_kind == "initializer"
+
+
+def test_a_metric_that_is_a_loss_keeps_the_arguments_of_the_loss():
+    made = metrics.BinaryCrossentropy("mine", from_logits=True, label_smoothing=0.1)
+    again = deserialize(serialize(made), "metric")
+    assert again.get_config() == made.get_config() == {"name": "mine", "from_logits": True, "label_smoothing": 0.1}
+    assert again.scoring(3) == made.scoring(3)
+    assert deserialize(serialize(metrics.Huber(delta=2.0)), "metric").loss.delta == 2.0

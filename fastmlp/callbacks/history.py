@@ -13,7 +13,7 @@ class History(Callback):
     """Losses and metrics of every epoch; fit makes one and returns it.
 
     Attributes:
-        history: For each name (loss, accuracy, val_loss, ...), sorted, its values, one per epoch; with them what other
+        history: For each name (accuracy, loss, val_loss, ..., sorted) its values, one per epoch; behind them what other
             callbacks add, such as learning_rate.
         epoch: Numbers of the epochs, from 0.
         params: How fit was called: epochs, steps and verbose.
@@ -55,8 +55,8 @@ class History(Callback):
         self.epoch.append(epoch)
         self.seconds.append(seconds)
         self._last = max(self._last, epoch) + 1
-        for name in sorted(logs):
-            self.history.setdefault(name, []).append(logs[name])
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
             self.places.setdefault(name, []).append(self._last)
 
     def plot(self, metrics: str | Sequence[str] | None = None, ax: Any = None) -> Any:
