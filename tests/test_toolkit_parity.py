@@ -6,6 +6,7 @@ ROWS says what there is. A row's functions take the module, keras or fastmlp, an
 from __future__ import annotations
 
 import os
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -249,7 +250,7 @@ def _moments(name: str, *arguments: Any) -> Callable[[Any], None]:
     return check
 
 
-MASKS = "the random numbers are others, so their mean and deviation are compared"
+MASKS = "draws other random numbers; their mean and deviation are compared"
 
 
 def _random(name: str, rate: Any, off: Any = 0.0) -> list[Row]:
@@ -576,7 +577,7 @@ CONSTRAINTS = [
         optimizer=lambda m: m.optimizers.SGD(0.1, gradient_accumulation_steps=2)),
 ]  # fmt: skip
 
-DRAWS = "the random numbers are others, so their mean, deviation and bounds are compared"
+DRAWS = "draws other random numbers; their mean, deviation and bounds are compared"
 _DRAWN = [
     ("RandomUniform", {"minval": -0.2, "maxval": 0.4}),
     ("RandomNormal", {"mean": 0.1, "stddev": 0.3}),
@@ -983,9 +984,81 @@ CALLBACKS = [
 ]  # fmt: skip
 
 
+# ---------------------------------------------------------------------------------------------- otherwise in Keras
+
+
+def _trained(*callbacks: Any, epochs: int = 3) -> Any:
+    """A model after some epochs, the same for the same arguments."""
+    fastmlp.utils.set_random_seed(3)
+    model = build(fastmlp, Row("files", "", optimizer=lambda m: m.optimizers.Adam(0.01)))
+    model.fit(X, LABELS, epochs=epochs, batch_size=BATCH, verbose=0, callbacks=list(callbacks))
+    return model
+
+
+def _equal(a: Any, b: Any) -> None:
+    for own, other in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+def _saved(keras: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model = _trained()
+        model.save(f"{folder}/model.safetensors")
+        loaded = fastmlp.models.load_model(f"{folder}/model.safetensors")
+        for one in (model, loaded):
+            fastmlp.utils.set_random_seed(4)
+            one.fit(X, LABELS, epochs=2, batch_size=BATCH, verbose=0)
+        _equal(model, loaded)
+
+
+def _checkpoint(keras: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/best.safetensors"
+        kept = fastmlp.callbacks.ModelCheckpoint(path, monitor="loss", save_best_only=True)
+        _equal(_trained(kept), fastmlp.models.load_model(path))
+
+
+def _killed(keras: Any) -> None:
+    class Kill(fastmlp.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory() as folder:
+        with pytest.raises(KeyboardInterrupt):
+            _trained(fastmlp.callbacks.BackupAndRestore(folder), Kill(), epochs=4)
+        _equal(_trained(fastmlp.callbacks.BackupAndRestore(folder), epochs=4), _trained(epochs=4))
+
+
+def _own_functions(keras: Any) -> None:
+    def value(y_true: Any, y_pred: Any) -> Any:
+        return ((y_pred - y_true) ** 2).mean()
+
+    def gradient(y_true: Any, y_pred: Any, out: Any) -> None:
+        out[:] = 2 * (y_pred - y_true) / len(out)
+
+    histories = []
+    for loss, metric in (("mse", "mse"), (fastmlp.losses.Custom(value, gradient), fastmlp.metrics.Custom(value))):
+        fastmlp.utils.set_random_seed(3)
+        row = Row("own functions", "", targets="values", last=lambda m: [m.layers.Dense(UNITS)],
+                  loss=lambda m, loss=loss: loss, metrics=lambda m, metric=metric: [metric])  # fmt: skip
+        history = build(fastmlp, row).fit(row.data.x, row.data.y, epochs=2, verbose=0).history
+        histories.append(list(history.values()))
+    np.testing.assert_allclose(*histories, rtol=WITHIN)
+
+
+OTHERS = [
+    Row(CB, "ModelCheckpoint", differs="writes .safetensors; the best epoch comes back whole", check=_checkpoint),
+    Row(CB, "BackupAndRestore", differs="a training that was killed ends with the same bits", check=_killed),
+    Row("files", "save, load_model", differs="one .safetensors file; training goes on with the same bits",
+        check=_saved),
+    Row("own functions", "losses.Custom, metrics.Custom", differs="compiled functions; the same as built in",
+        check=_own_functions),
+]  # fmt: skip
+
 ROWS: list[Row] = [
     *LAYERS, *ACTIVATIONS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *REGULARIZERS, *CONSTRAINTS, *INITIALIZERS, *METRICS,
-    *TRAINING, *CALLBACKS,
+    *TRAINING, *CALLBACKS, *OTHERS,
 ]  # fmt: skip
 
 
