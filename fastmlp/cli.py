@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after the command's name; those of this process by default.
 
     Example:
-        >>> main(["warmup"])
+        >>> main(["warmup"])  # doctest: +ELLIPSIS
+        The kernels are ready after ... s.
         0
     """
     options = _parser().parse_args(arguments)
@@ -142,7 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scale", action="store_true", help="divide the pixels by 255")
 
     add(info, "info", "print versions, the processor's features and the folder of compiled kernels")
-    add(warmup, "warmup", "compile all kernels now, so that later runs start at once")
+    sub = add(warmup, "warmup", "compile the kernels now, so that later runs start at once")
+    sub.add_argument(
+        "--all", action="store_true", help="every activation, loss, optimizer and layer, too: half a minute"
+    )
     return parser
 
 
@@ -262,8 +266,8 @@ def warmup(options: argparse.Namespace) -> None:
     import fastmlp
 
     seconds: dict[str, float] = {}
-    _timed(seconds, "warmup", fastmlp.warmup)
-    print(f"All kernels are ready after {seconds['warmup']:.1f} s.")
+    _timed(seconds, "warmup", fastmlp.warmup, everything=options.all)
+    print(f"The kernels are ready after {seconds['warmup']:.1f} s.")
 
 
 def _load(wanted: str) -> tuple[str, Any, Any]:

@@ -248,7 +248,7 @@ def test_warmup_compiles_and_says_how_long_it_took(monkeypatch, capsys):
     monkeypatch.setattr(fastmlp, "warmup", lambda: calls.append("warm"))
     assert run("warmup") == 0
     assert calls == ["warm"]
-    assert "All kernels are ready after 0.0 s." in capsys.readouterr().out
+    assert "The kernels are ready after 0.0 s." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [[], ["digits"], ["compare"], ["info"], ["warmup"]])
