@@ -245,7 +245,7 @@ def test_info_names_versions_processor_and_kernel_folder(capsys):
 
 def test_warmup_compiles_and_says_how_long_it_took(monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(fastmlp, "warmup", lambda: calls.append("warm"))
+    monkeypatch.setattr(fastmlp, "warmup", lambda everything: calls.append("warm"))
     assert run("warmup") == 0
     assert calls == ["warm"]
     assert "The kernels are ready after 0.0 s." in capsys.readouterr().out
