@@ -222,15 +222,15 @@ def weights(values: Any, count: int, dtype: np.dtype, name: str) -> np.ndarray:
     return array
 
 
-def class_weights(given: Any, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Weight of each sample by its class; classes that are not in the dictionary weigh 1."""
+def class_weights(given: Any, classes: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
+    """Weight of each sample by its class, of which there are `count`; those not in the dictionary weigh 1."""
     if not isinstance(given, dict):
         raise TypeError(f"class_weight must be a dictionary {{class index: weight}}, got {given!r}")
     made = np.ones(len(classes), dtype)
     for label, weight in given.items():
-        made[classes == positive_int("a class in class_weight", label, 0)] = number(
-            f"the weight of class {label}", weight, 0.0
-        )  # fmt: skip
+        if positive_int("a class in class_weight", label, 0) >= count:
+            raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {count - 1}")
+        made[classes == label] = number(f"the weight of class {label}", weight, 0.0)
     return made
 
 

@@ -355,6 +355,8 @@ class Sequential:
     ) -> Samples:
         """Samples, targets and weights, checked; `of` is what errors say behind their names."""
         _, loss = self._need_compiled()
+        if y is None:
+            raise ValueError(f"y{of} is missing: give x and y, or an iterable of batches (x, y)")
         rows, shape = self._samples(x, f"x{of}")
         labels, targets = self._targets(y, loss, f"y{of}")
         for array in (labels, targets):
@@ -370,7 +372,7 @@ class Sequential:
             classes = labels if labels is not None else None
             if classes is None and targets is not None:
                 classes = targets.argmax(axis=1) if targets.shape[1] > 1 else np.rint(targets[:, 0])
-            own = checks.class_weights(class_weight, np.asarray(classes), self.dtype)
+            own = checks.class_weights(class_weight, np.asarray(classes), max(2, self._last_units), self.dtype)
         return Samples(rows, labels, targets, own, shape)
 
     def _scorer(self, samples: Samples) -> Scorer:

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 # Seconds between two drawings of the bar: often enough for the eye, and rare enough to cost nothing.
 _REFRESH = 0.1
 
@@ -25,8 +27,8 @@ def _duration(seconds: float) -> str:
 
 
 def line(step: int, steps: int, seconds: float, logs: dict[str, float]) -> str:
-    """Elapsed time, time per step and values: "1s 33us/step - accuracy: 0.8215 - loss: 0.5512"."""
-    values = "".join(f" - {name}: {_number(logs[name])}" for name in sorted(logs))
+    """Elapsed time, time per step and values: "1s 33us/step - accuracy: 0.8215 - loss: 0.5512"; no matrices."""
+    values = "".join(f" - {name}: {_number(logs[name])}" for name in sorted(logs) if np.ndim(logs[name]) == 0)
     return f"{_duration(seconds)} {_duration(seconds / max(step, 1))}/step{values}"
 
 

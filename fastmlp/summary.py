@@ -39,11 +39,9 @@ def table(model: Sequential) -> str:
     for i, cells in enumerate(rows[1:]):
         lines += [rule("├", "┼", "┤", "─")] * (i > 0) + [row(cells, "│")]
     lines.append(rule("└", "┴", "┘", "─"))
-    parameters = model.count_params()
-    size = _size(parameters * model.dtype.itemsize)
-    lines += [
-        f" Total params: {parameters:,} ({size})",
-        f" Trainable params: {parameters:,} ({size})",
-        " Non-trainable params: 0 (0.00 B)",
-    ]
+    weights = {"Total": model.weights, "Trainable": model.trainable_weights,
+               "Non-trainable": model.non_trainable_weights}  # fmt: skip
+    for name, arrays in weights.items():
+        count = sum(array.size for array in arrays)
+        lines.append(f" {name} params: {count:,} ({_size(count * model.dtype.itemsize)})")
     return "\n".join(lines)

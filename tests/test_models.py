@@ -920,3 +920,28 @@ def test_penalties_without_a_compiled_form_are_refused(blobs):
     model.compile(loss="sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="compiled forms"):
         fit(model, *blobs)
+
+
+def test_a_matrix_among_the_metrics_is_kept_but_not_printed(blobs, capsys):
+    x, y = blobs
+    model = linear(0.1, metrics=["accuracy", fastmlp.metrics.ConfusionMatrix()])
+    history = model.fit(x, y, verbose=2)
+    assert history.history["confusion_matrix"][0].sum() == len(x)
+    assert "confusion_matrix" not in capsys.readouterr().out + repr(history)
+
+
+def test_summary_counts_what_is_trained(capsys):
+    layers = [fastmlp.layers.Input((4,)), fastmlp.layers.BatchNormalization(), fastmlp.layers.Dense(3)]
+    fastmlp.Sequential(layers).summary()
+    printed = capsys.readouterr().out
+    assert "Total params: 31 " in printed
+    assert "Trainable params: 23 " in printed
+    assert "Non-trainable params: 8 " in printed
+
+
+def test_a_class_weight_of_no_class_and_missing_targets_are_named(classifier, blobs):
+    x, y = blobs
+    with pytest.raises(ValueError, match="class_weight has a class 7, but the classes are 0 to 2"):
+        classifier.fit(x, y, class_weight={7: 2.0}, verbose=0)
+    with pytest.raises(ValueError, match="y is missing: give x and y, or an iterable of batches"):
+        classifier.fit(x, verbose=0)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .base import Callback, Logs
 
 
@@ -84,5 +86,7 @@ class History(Callback):
         return history_panels(self, metrics, ax)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
+        last = ", ".join(
+            f"{name}={values[-1]:.4g}" for name, values in self.history.items() if np.ndim(values[-1]) == 0
+        )
         return f"<History of {len(self.epoch)} epochs{': ' + last if last else ''}>"
