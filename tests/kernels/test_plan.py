@@ -77,7 +77,7 @@ def test_a_network_of_dense_layers_alone_has_nothing_behind_its_parameters():
     [
         (((7,), (3,)), 0),
         ((Dense(7, trainable=False), (3,)), 1),
-        ((Rescaling(2.0), PReLU(), (3,)), 1),
+        ((Rescaling(2.0, 1.0), PReLU(), (3,)), 1),
         ((Dense(7, trainable=False), BatchNormalization(scale=False, center=False), (3,)), 2),
         ((Dense(7, trainable=False), Dense(3, trainable=False)), 2),
     ],
