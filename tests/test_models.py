@@ -650,14 +650,14 @@ def test_held_out_samples_are_the_last_any_or_some_of_each_class(classifier, blo
 
 
 def test_stratified_keeps_the_share_of_every_class_and_loses_no_sample(blobs):
-    from fastmlp.models import _split
+    from fastmlp.batches import split
     from fastmlp.training import Samples
 
     x = np.arange(120.0)[:, None]
     y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 40, 20])).astype(np.int32)
     samples = Samples(x, y, None, None, (1,))
     for how in ("tail", "shuffled", "stratified"):
-        train, chosen, held = _split(samples, 0.25, how)
+        train, chosen, held = split(samples, 0.25, how)
         kept = train.x[chosen] if chosen is not None else train.x
         np.testing.assert_array_equal(np.sort(np.concatenate([kept, held.x]), axis=0), x)
         if how == "stratified":
