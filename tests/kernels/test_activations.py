@@ -5,7 +5,7 @@ from support import DTYPES, SIZES, Padded, lanes, some, whole_lines
 from tolerance import H, assert_close, central_difference, difference_tolerance, ulps
 
 from fastmlp.kernels import activations
-from fastmlp.kernels._jit import JIT
+from fastmlp.kernels._jit import JIT, VECTORS
 from fastmlp.kernels.activations import FORMS, KEEP_SLOPES, NAMES, WITHOUT_GRADIENT
 
 MIXING = ("softmax", "log_softmax")
@@ -155,8 +155,8 @@ def every_number(dtype):
 def test_functions_are_as_accurate_over_the_whole_range_as_they_say(name, case, dtype):
     z = every_number(dtype)
     wide, promised = z.astype(np.longdouble), ULPS[name]
-    if name == "gelu" and not JIT:
-        promised = 7 + 709  # NumPy has no fma to tell what the rounding of z^2 / 2, up to 709, took off
+    if name == "gelu" and (not JIT or VECTORS == "sse2"):
+        promised = 7 + 709  # without an fma nothing tells what the rounding of z^2 / 2, up to 709, took off
     if isinstance(promised, tuple):
         promised = promised[dtype is np.float64]
     with np.errstate(all="ignore"):  # infinity is a result
