@@ -620,7 +620,7 @@ def _orthogonal(keras: Any) -> None:
 INITIALIZERS = [
     *(Row(IN, _call(name, options), differs=DRAWS, check=_spread(name, options)) for name, options in _DRAWN),
     Row(IN, "Orthogonal(gain=2.0)", check=_orthogonal,
-        differs="the random numbers are others; columns are at right angles in both"),
+        differs="draws other random numbers; columns are at right angles in both"),
     *(Row(IN, _call(name, options), drive=lambda m, model, d, folder, name=name, options=options: {
         "drawn": _drawn(m, getattr(m.initializers, name)(**options))})
       for name, options in (("Zeros", {}), ("Ones", {}), ("Constant", {"value": 0.3}), ("Identity", {"gain": 0.5}))),
