@@ -15,11 +15,23 @@ from .kernels.network import INPUT_BLOCK
 from .kernels.plan import (
     ACTIVATE,
     ACTIVATE_NUMBERS,
+    BIAS,
     BY_UNITS,
+    KIND,
+    OFFSET,
+    OPERATE,
+    OPERATE_NUMBERS,
     OPERATION,
     PENALTY,
+    ROW,
+    SLOPE,
+    STATE,
     TRAIN_BIAS,
     TRAIN_WEIGHTS,
+    TRAINED,
+    UNITS,
+    WEIGHTS,
+    WORK,
     Data,
     Plan,
     Scratch,
@@ -51,8 +63,9 @@ _JOINT = {
     ("binary_crossentropy", "sigmoid"),
 }
 
-# Rows of kernels.plan.Plan.table that a layout has, in order; the others are those of the functions.
-_COLUMNS = ("units", "row", "offset", "kind", "weights", "bias", "state", "work", "trained")
+# Rows of kernels.plan.Plan.table that a layout has; the others are those of the functions.
+_ROWS = {UNITS: "units", ROW: "row", OFFSET: "offset", KIND: "kind", WEIGHTS: "weights", BIAS: "bias", STATE: "state",
+         WORK: "work", TRAINED: "trained"}  # fmt: skip
 
 #: What a stage of the network does where it is no operation.
 DENSE = "dense"
@@ -325,12 +338,16 @@ def plan(
         if s.counts:
             counters.append((s.address(dtype), numbers.add(s.numbers), s.weighted, at))
             at += s.counts
-    own = [layout.tables[name] for name in _COLUMNS]
-    own[4:4] = [np.array(operation), np.array(operation_numbers)]
-    own += [np.array(forward), np.array(forward_numbers), np.array(slope)]
-    table = np.zeros((len(own), len(layout.stages) + 1), np.int64)
-    for row, values in zip(table, own):
-        row[: len(values)] = values
+    rows = {row: layout.tables[name] for row, name in _ROWS.items()} | {
+        OPERATE: operation,
+        OPERATE_NUMBERS: operation_numbers,
+        ACTIVATE: forward,
+        ACTIVATE_NUMBERS: forward_numbers,
+        SLOPE: slope,
+    }
+    table = np.zeros((len(rows), len(layout.stages) + 1), np.int64)
+    for row, values in rows.items():
+        table[row, : len(values)] = values
     tables = {
         "means": np.array(means, np.int64).reshape(-1, 3),
         "counters": np.array(counters, np.int64).reshape(-1, 4),

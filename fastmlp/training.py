@@ -96,7 +96,7 @@ class Scorer:
         metrics: That take all samples alike.
         weighted: Metrics in which the samples' weights count.
         units: Of the last layer.
-        sample: Targets, of which the kind is taken.
+        targets: Of which the kind is taken, where it makes a difference.
     """
 
     def __init__(
@@ -229,9 +229,7 @@ def _constraint(constraint: constraints.Constraint | None) -> tuple[int, int, tu
     )
 
 
-def adjustments(
-    layers: Sequence[Layer], theta: np.ndarray, layout: plans.Layout, optimizer: optimizers.Optimizer
-) -> Adjustments | None:
+def adjustments(layers: Sequence[Layer], theta: np.ndarray, optimizer: optimizers.Optimizer) -> Adjustments | None:
     """What is to be done besides the optimizer's step, or None where there is nothing."""
     items, places, needed = [], [], optimizer.adjusts
     for layer in layers:
@@ -293,7 +291,7 @@ class Trainer:
         self, layers: Sequence[Layer], layout: plans.Layout, theta: np.ndarray, optimizer: optimizers.Optimizer
     ):
         self._layout, self._theta, self.optimizer = layout, theta, optimizer
-        self._adjust = adjustments(layers, theta, layout, optimizer)
+        self._adjust = adjustments(layers, theta, optimizer)
         kernel = optimizer.kernel_name
         self.slots = plans.slots(layout, kernel, optimizer.slot_start)
         if optimizer.use_ema:

@@ -203,7 +203,7 @@ def team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size):
 @part
 def gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size):
     """Add this member's share of all gradients to target."""
-    for layer in range(plan.table.shape[1] - 1 - 1, -1, -1):
+    for layer in range(plan.table.shape[1] - 2, -1, -1):
         if plan.table[KIND, layer] & OPERATION:
             if plan.table[TRAINED, layer] & TRAIN_WEIGHTS:
                 left, right = share(plan.table[UNITS, layer], lanes(theta), rank, size)

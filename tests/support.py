@@ -201,7 +201,7 @@ def network(
             if "variance" in name:
                 view[...] = rng.uniform(0.5, 2, view.shape)
     optimizer, loss = optimizers.get(optimizer or optimizers.SGD(0.1)), losses.get(loss)
-    adjustments = training.adjustments(layers, theta, layout, optimizer)
+    adjustments = training.adjustments(layers, theta, optimizer)
     plan = plans.plan(layout, loss.scoring(), [plans.Scoring(name) for name in metrics], optimizer.kernel_name,
                       adjust=adjustments, every=optimizer.every)  # fmt: skip
     slots = plans.slots(layout, optimizer.kernel_name, optimizer.slot_start)
