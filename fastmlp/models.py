@@ -862,6 +862,20 @@ class Sequential:
         """
         saving.load_weights(self, path)
 
+    def export(self, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:
+        """Write the trained network for other tools, without what only training needs.
+
+        Args:
+            path: The file.
+            format: "c", one header in C99, or "onnx"; None takes the path's ending, .h or .onnx.
+            options: Of the format, see fastmlp.saving.c_header.export and fastmlp.saving.onnx_files.export.
+
+        Raises:
+            ValueError: If the format is unknown, or can't hold a layer, which is named.
+            RuntimeError: If the model has no weights yet.
+        """
+        return saving.export(self, path, format, **options)
+
     def get_config(self) -> dict[str, Any]:
         """Name, dtype, layers and input shape, for from_config; without weights."""
         return saving.config_of(self)

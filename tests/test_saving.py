@@ -330,7 +330,7 @@ class saving_as:
         self.path = path
 
     def __enter__(self):
-        self.description, self.arrays = saving._read(self.path)
+        self.description, self.arrays = saving.native._read(self.path)
         return self.arrays
 
     def __exit__(self, *_):
