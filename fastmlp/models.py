@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
-from .training import Runner, Samples, Scorer, Trainer, names, penalty
+from .training import Runner, Samples, Scorer, Trainer, divergence, names, penalty
 
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
 _NO_PROBABILITY = ("linear", "tanh", "softsign", "log_softmax", "leaky_relu", "elu", "selu", "gelu", "gelu_approximate",
@@ -66,7 +67,7 @@ class Sequential:
         self._shape: tuple[int, ...] = ()
         self._trainer: Trainer | None = None
         self._runner: Runner | None = None
-        self._training = False
+        self._free = [True]  # whoever trains the model takes it out: one step, of which threads can't do half
         self._flags: tuple[bool, ...] = ()
         self._one: Any = None
         self._one_shape: tuple[int, ...] | None = None
@@ -464,7 +465,7 @@ class Sequential:
             ValueError: If data don't fit the model or the loss, or a number is out of range; the model is unchanged.
             TypeError: If data are no real numbers.
             RuntimeError: If the model is not compiled, or is in training in another thread.
-            FloatingPointError: If the loss becomes NaN or infinite.
+            FloatingPointError: If the loss becomes NaN or infinite; the batch whose loss that is changes nothing.
         """
         self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
@@ -501,11 +502,7 @@ class Sequential:
         if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f'verbose must be 0, 1, 2 or "auto", got {verbose!r}')
 
-        if self._training:
-            raise RuntimeError(f"model {self.name!r} is in training in another thread; wait for it, or train a copy")
-        self._training = True
-        watchers: CallbackList | None = None
-        try:
+        with self._training():
             self._build(source.shape)
             trainer = self._need_trainer()
             source.begin(trainer)
@@ -513,15 +510,26 @@ class Sequential:
                 callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs,
                 steps=source.steps,
             )  # fmt: skip
-            self._train(source, held_out, watchers, initial_epoch, epochs, validates)
-            if epochs > initial_epoch:
-                trainer.finish()
-        finally:
-            self._training = False
-            if watchers is not None:
-                watchers.close()
+            with contextlib.closing(watchers):
+                self._train(source, held_out, watchers, initial_epoch, epochs, validates)
+                if epochs > initial_epoch:
+                    trainer.finish()
         assert self.history is not None
         return self.history
+
+    @contextlib.contextmanager
+    def _training(self) -> Iterator[None]:
+        """RuntimeError where the model is trained already."""
+        try:
+            free = self._free.pop()
+        except IndexError:
+            raise RuntimeError(
+                f"model {self.name!r} is in training in another thread; wait for it, or train a copy"
+            ) from None
+        try:
+            yield
+        finally:
+            self._free.append(free)
 
     def _train(
         self,
@@ -550,9 +558,7 @@ class Sequential:
                     break
                 if not math.isfinite(logs["loss"]):
                     raise FloatingPointError(
-                        f"training diverged in epoch {epoch + 1}: the loss is {logs['loss']}. Try a smaller "
-                        f"learning_rate (now {optimizer.learning_rate:g}), or inputs scaled to about -1 to 1. The "
-                        "weights are lost; model.history holds the epochs before"
+                        divergence(self._layers, optimizer.learning_rate, logs["loss"], epoch + 1, done)
                     )
             if source.is_empty:
                 break
@@ -781,14 +787,20 @@ class Sequential:
             return_dict: Whether to return {"loss": ..., ...}.
 
         Returns:
-            As evaluate, of this batch before the step.
+            As evaluate, of this batch before the step. Where its loss is NaN or infinite, no step is made.
+
+        Raises:
+            RuntimeError: If the model is not compiled, or is in training in another thread.
         """
         self._check_trainable()
         pair = self._pair(x, y, sample_weight, class_weight)
-        self._build(pair.shape)
-        trainer = self._need_trainer()
-        data = pair.for_kernels(self._need_built(), compress=False, train=True)
-        return self._on_batch(pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals))
+        with self._training():
+            self._build(pair.shape)
+            trainer = self._need_trainer()
+            data = pair.for_kernels(self._need_built(), compress=False, train=True)
+            return self._on_batch(
+                pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals)
+            )
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, as train_on_batch returns them; nothing is trained."""

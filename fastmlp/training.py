@@ -20,13 +20,16 @@ from .kernels import epoch as kernels
 from .kernels.by_address import address
 from .kernels.optimizers import HYPER_SIZE, SLOTS
 from .kernels.plan import Data
-from .kernels.team import NOT_FINITE
+from .kernels.team import DIVERGED, NOT_FINITE
 from .layers import Layer, Variable
 from .metrics import Metric
 
 # Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
 # weights many times, and few enough that their activations stay in the second-level cache.
 _ROWS_PER_THREAD = 144
+
+# Floating-point operations of evaluate and predict in one call of the kernel: some 10 ms, after which Ctrl-C is heard.
+_AT_ONCE = 2e9
 
 # Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
 _KEPT_WORKSPACES = 4
@@ -307,6 +310,8 @@ class Trainer:
         self._plans: dict[Any, Any] = {}
         self._scratch: dict[Any, Any] = {}
         self._paces: dict[Any, threads.Pace] = {}
+        #: Number, from 1, of the batch of the last slice whose loss was not finite and which was not trained on.
+        self.diverged = 0
 
     @property
     def swept(self) -> bool:
@@ -373,7 +378,8 @@ class Trainer:
                 kernels.run, size, scratch.sync, plan, self._theta, self.slots, hyper, rates, data, order, batch, first,
                 last, scratch, totals, _NO_OUT[layout.dtype.name], True,
             )  # fmt: skip
-            optimizer.iterations = start + last
+            self.diverged, scratch.sync[DIVERGED] = int(scratch.sync[DIVERGED]), 0
+            optimizer.iterations = start + (self.diverged - 1 if self.diverged else last)
             return time.perf_counter() - begin
 
         rates = optimizer.rates(steps)
@@ -388,8 +394,11 @@ class Trainer:
             if not optimizer.is_scheduled and rates[first] != optimizer.learning_rate:
                 rates = optimizer.rates(steps)  # a callback has set it
             pace.took(count, take(size, first, first + count))
+            count = self.diverged - first if self.diverged else count
             first += count
             yield first - count, first
+            if self.diverged:
+                return
 
     def state(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """What the next step depends on besides the weights, as views: "<i>/<layer>/<variable>" by names of the layers.
@@ -448,6 +457,19 @@ class Trainer:
                 _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
 
+def divergence(layers: Sequence[Layer], learning_rate: float, loss: float, epoch: int, batch: int) -> str:
+    """What is said when the loss of a batch, counted from 1 as the epoch is, is NaN or infinite."""
+    largest = {layer.name: max(float(np.abs(w).max()) for w in layer.weights) for layer in layers if layer.weights}
+    lost = [name for name, value in largest.items() if not math.isfinite(value)]
+    name = lost[0] if lost else max(largest, key=largest.__getitem__)
+    where = "has weights that are not finite" if lost else f"has the largest weights, up to {largest[name]:.3g}"
+    return (
+        f"training diverged in epoch {epoch}, batch {batch}: the loss is {loss}. Layer {name!r} {where}. Try a smaller "
+        f"learning_rate (now {learning_rate:g}), clipnorm=1.0 in the optimizer, or inputs scaled to about -1 to 1. The "
+        "weights are those before that batch; model.history holds the epochs before"
+    )
+
+
 # ---------------------------------------------------------------------------------------------- inference
 
 
@@ -491,11 +513,13 @@ class Runner:
             scratch = kept.pop()
         except IndexError:
             scratch = plans.scratch(layout, batch, size, means, weighted=weighted)
-        threads.run(
-            kernels.run, size, scratch.sync,
-            self.plan(scorer), self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES, data, order, batch,
-            0, -(-count // batch), scratch, totals, out, False,
-        )  # fmt: skip
+        batches, plan = -(-count // batch), self.plan(scorer)
+        at_once = max(1, int(_AT_ONCE / (2.0 * layout.weights * batch)))
+        for first in range(0, batches, at_once):
+            threads.run(
+                kernels.run, size, scratch.sync, plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES,
+                data, order, batch, first, min(first + at_once, batches), scratch, totals, out, False,
+            )  # fmt: skip
         finite = not scratch.sync[NOT_FINITE]
         scratch.sync[NOT_FINITE] = 0
         if len(kept) < _KEPT_WORKSPACES:

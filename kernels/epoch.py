@@ -5,6 +5,8 @@ team.py) calls it with its rank. Denormals are flushed on each of its threads fo
 floating-point state is put back after it.
 """
 
+import math
+
 from ._jit import kernel
 from .by_address import call_at
 from .by_reference import reference
@@ -13,7 +15,7 @@ from .optimizers import ITERATIONS
 from .plan import KIND, OFFSET, PENALTY, UNITS, WORK
 from .score import count
 from .simd import lanes
-from .team import barrier, flush_denormals, restore_denormals, share
+from .team import DIVERGED, barrier, flush_denormals, restore_denormals, share
 
 
 @kernel
@@ -30,7 +32,8 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
     totals       (2 + means + counts,) float64: sums of the losses, of each metric that is a mean and of the samples'
                  weights, then the counts of the other metrics, added to; or (0,), nothing is scored
     out          (n, units of the last layer): output of each sample, written; or (0, ...) where it is not wanted
-    training     whether to train
+    training     whether to train; a batch whose loss is NaN or infinite ends it, before it has changed anything, and
+                 scratch.sync[DIVERGED] is its number, from 1
     rank, size   this member of the team, and how many they are
     """
     before = flush_denormals()
@@ -63,6 +66,14 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
                     for i in range(rows):
                         totals[0] += scratch.work[plan.table[WORK, layer] * scratch.capacity + i]
         if training:
+            if totals.size > 0 and plan.trainable > 0:
+                loss = 0.0
+                for i in range(whole_lines(rows, line) // line):
+                    loss += scratch.totals[i, 0]
+                if not math.isfinite(loss):  # every member comes to the same
+                    if rank == 0:
+                        scratch.sync[DIVERGED] = batch + 1
+                    break
             team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size)
             gradients(plan, theta, data, order, start, rows, scratch, panel, target, key, scale, rank, size)
             if not direct:
