@@ -11,6 +11,9 @@
 7850
 """
 
+from . import _interpreter  # noqa: F401
+
+# isort: split
 from . import (
     activations,
     callbacks,

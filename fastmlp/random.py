@@ -5,6 +5,7 @@ fastmlp draws from a generator of its own, so training leaves NumPy's and Python
 
 import contextlib
 import json
+import os
 import random as _python_random
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,19 @@ from typing import Any
 import numpy as np
 
 _generator = np.random.default_rng()
+
+# A child that is forked while another thread draws would wait for ever for the lock which that thread held.
+if hasattr(os, "register_at_fork"):
+    _held: list[Any] = []
+
+    def _hold() -> None:
+        _held.append(_generator.bit_generator.lock)
+        _held[-1].acquire()
+
+    def _release() -> None:
+        _held.pop().release()
+
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
 def generator() -> np.random.Generator:
