@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .markup import Markup, number, tag, text
 
-# A chart is as wide as a phone's page, so that its letters keep their size there.
+#: A chart is as wide as a phone's page, so that its letters keep their size there.
 WIDTH, HEIGHT = 380, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 42
+_RIGHT, _TOP, _BOTTOM = 12, 30, 42
+_LETTER = 6.8  # width of a letter of 12 pixels, on average
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,23 @@ class _Frame:
 
     x: tuple[float, float]
     y: tuple[float, float]
-    height: int = HEIGHT
+
+    @property
+    def rows(self) -> list[tuple[float, str]]:
+        """Ticks of the vertical axis."""
+        return _labelled(ticks(*self.y, most=5))
+
+    @cached_property
+    def left(self) -> float:
+        """Room for the numbers of the vertical axis."""
+        return 16 + _LETTER * max((len(said) for _, said in self.rows), default=0)
 
     def across(self, value: float) -> float:
-        return _LEFT + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - _LEFT - _RIGHT)
+        left = self.left
+        return left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - left - _RIGHT)
 
     def down(self, value: float) -> float:
-        inner = self.height - _TOP - _BOTTOM
-        return self.height - _BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * inner
+        return HEIGHT - _BOTTOM - (value - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - _TOP - _BOTTOM)
 
 
 def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[float]:
@@ -122,7 +133,7 @@ def points(
 ) -> Markup:
     """A dot for each pair; `diagonal` draws the line y = x and one scale for both, `zero` the line y = 0."""
     both = span(np.concatenate([x, y]))
-    frame = _Frame(both, both, WIDTH - _LEFT - _RIGHT + _TOP + _BOTTOM) if diagonal else _Frame(span(x), span(y))
+    frame = _Frame(both, both) if diagonal else _Frame(span(x), span(y))
     drawn = [_diagonal(frame)] if diagonal else []
     if zero:
         drawn.append(_rule(frame, 0.0))
@@ -134,8 +145,9 @@ def points(
 def bars(title: str, edges: np.ndarray, counts: np.ndarray, *, x_label: str, y_label: str) -> Markup:
     """A histogram."""
     frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, float(max(counts.max(), 1)) * 1.05))
+    low = f"{frame.down(0):.1f}"
     steps = "".join(
-        f"M{frame.across(a) + 0.5:.1f} {frame.down(0):.1f}V{frame.down(n):.1f}H{frame.across(b) - 0.5:.1f}V{frame.down(0):.1f}"
+        f"M{frame.across(a) + 0.5:.1f} {low}V{frame.down(n):.1f}H{frame.across(b) - 0.5:.1f}V{low}"
         for a, b, n in zip(edges, edges[1:], counts)
         if n
     )
@@ -148,7 +160,7 @@ def _diagonal(frame: _Frame) -> Markup:
 
 
 def _rule(frame: _Frame, value: float) -> Markup:
-    return _straight(_LEFT, frame.down(value), WIDTH - _RIGHT, frame.down(value), "guide")
+    return _straight(frame.left, frame.down(value), WIDTH - _RIGHT, frame.down(value), "guide")
 
 
 def _straight(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
@@ -165,28 +177,28 @@ def _chart(
     whole: bool,
 ) -> Markup:
     """Axes, grid and words around what is drawn."""
-    bottom = frame.height - _BOTTOM
+    bottom, left, right = HEIGHT - _BOTTOM, frame.left, WIDTH - _RIGHT
     inside: list[Markup] = []
-    for value, said in _labelled(ticks(*frame.y, most=5)):
-        inside.append(_straight(_LEFT, frame.down(value), WIDTH - _RIGHT, frame.down(value), "grid"))
-        inside.append(_words(said, _LEFT - 7, frame.down(value) + 4, "end"))
+    for value, said in frame.rows:
+        inside.append(_straight(left, frame.down(value), right, frame.down(value), "grid"))
+        inside.append(_words(said, left - 7, frame.down(value) + 4, "end"))
     for value, said in _labelled(ticks(*frame.x, whole=whole)):
         inside.append(_straight(frame.across(value), bottom, frame.across(value), bottom + 4, "axis"))
         inside.append(_words(said, frame.across(value), bottom + 18, "middle"))
-    inside.append(_straight(_LEFT, bottom, WIDTH - _RIGHT, bottom, "axis"))
-    inside.append(_words(x_label, (_LEFT + WIDTH - _RIGHT) / 2, frame.height - 6, "middle"))
+    inside.append(_straight(left, bottom, right, bottom, "axis"))
+    inside.append(_words(x_label, (left + right) / 2, HEIGHT - 6, "middle"))
     inside.append(_words(y_label, 2, 12, "start"))
-    at = float(WIDTH - _RIGHT)
+    at = float(right)
     for name, color in reversed(names):
         inside.append(_words(name, at, 12, "end"))
-        at -= 6.6 * len(name) + 6
-        inside.append(_straight(at - 16, 8, at, 8, f"line {color}"))
-        at -= 28
+        at -= _LETTER * len(name) + 6
+        inside.append(_straight(at - 18, 8, at, 8, f"line {color}"))
+        at -= 30
     return tag(
         "figure",
         tag("figcaption", title),
         tag(
-            "svg", *inside, *drawn, viewBox=f"0 0 {WIDTH} {frame.height}", role="img", aria_label=_told(title, names)
+            "svg", *inside, *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=_told(title, names)
         ),
         class_="chart",
     )  # fmt: skip

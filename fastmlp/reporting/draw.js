@@ -32,7 +32,7 @@ const drawing = (() => {
     return form.signed ? [-made[0], made[0]] : [1 - made[0], made[0]];
   }
 
-  const percent = (share) => share >= 0.99995 ? "100 %" : (Math.floor(share * 1000) / 10).toFixed(1) + " %";
+  const percent = (share) => share >= 0.99995 ? "100\u00a0%" : (Math.floor(share * 1000) / 10).toFixed(1) + "\u00a0%";
   const worded = (value) => form.percents ? percent(value) : value.toFixed(3);
 
   function update(finished) {

@@ -115,8 +115,8 @@ def section(model: Sequential, canvas: Canvas, box: float | None = None) -> Mark
         for label in canvas.labels
     ]
     keys = (
-        "With the keyboard: arrow keys move, the space bar puts the pen down and lifts it, Delete clears. What you draw "
-        "is brought into the form of the samples: scaled to their size, and centred by its mass."
+        "What you draw is brought into the form of the samples: scaled to their size, and centred by its mass. With "
+        "the keyboard: arrow keys move, the space bar puts the pen down and lifts it, Delete clears."
     )
     return join(
         [

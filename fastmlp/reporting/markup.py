@@ -97,25 +97,25 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in per cent, rounded down, so that only what is whole reads as 100 %.
+    r"""A share in per cent, rounded down, so that only what is whole reads as 100 %.
 
-    >>> percent(0.9999), percent(1.0), percent(float("nan"))
-    ('99.9 %', '100 %', '–')
+    >>> [said.replace("\N{NO-BREAK SPACE}", " ") for said in (percent(0.9999), percent(1.0), percent(float("nan")))]
+    ['99.9 %', '100 %', '–']
     """
     if math.isnan(share):
         return "–"
     if share == 1:
-        return "100 %"
-    return f"{math.floor(share * 100 * 10**digits + 1e-9) / 10**digits:.{digits}f} %"
+        return "100\N{NO-BREAK SPACE}%"
+    return f"{math.floor(share * 100 * 10**digits + 1e-9) / 10**digits:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def seconds(value: float) -> str:
-    """A time with its unit.
+    r"""A time with its unit.
 
-    >>> seconds(75), seconds(1.234), seconds(0.0123), seconds(4.2e-5)
-    ('75 s', '1.23 s', '12.3 ms', '42 µs')
+    >>> [seconds(value).replace("\N{NO-BREAK SPACE}", " ") for value in (75, 1.234, 0.0123, 4.2e-5)]
+    ['75 s', '1.23 s', '12.3 ms', '42 µs']
     """
     for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
+            return f"{value / size:.3g}\N{NO-BREAK SPACE}{unit}"
+    return f"{value * 1e9:.3g}\N{NO-BREAK SPACE}ns"

@@ -38,10 +38,10 @@ def report(
 ) -> None:
     """Write a page about a model: its training, its results on these samples, and what it is made of.
 
-    The page is one HTML file, which loads nothing and can be sent to anybody. For classes it shows the confusion matrix,
-    precision and recall of each class, and the surest mistakes; for a single unit of two classes a ROC curve and other
-    thresholds, too; for values predicted against true, and the errors. Where samples are pictures it shows the first
-    layer's weights, and a canvas on which to draw: the network runs in the page.
+    The page is one HTML file, which loads nothing and can be sent to anybody. For classes it shows the confusion
+    matrix, precision and recall of each class, and the surest mistakes; for a single unit of two classes a ROC curve
+    and other thresholds, too; for values predicted against true, and the errors. Where samples are pictures it shows
+    the first layer's weights, and a canvas on which to draw: the network runs in the page.
 
     Args:
         model: A model that has weights; its optimizer, loss and metrics are described if it is compiled.
@@ -83,8 +83,8 @@ def report(
     if draw and not drawable:
         raise ValueError(
             f"draw=True needs samples that are pictures of classes, but they have shape {tuple(model._shape)} and "
-            f"{'classes' if found.kind in ('classes', 'binary') else 'no classes'}; give image_shape=(rows, columns) if "
-            "they are flat"
+            f"{'classes' if found.kind in ('classes', 'binary') else 'no classes'}; give image_shape=(rows, columns) "
+            "if they are flat"
         )
     wanted = drawable and (model.count_params() <= drawing.WEIGHTS_UP_TO if draw is None else draw)
     took = _predict_seconds(model, x)
@@ -270,7 +270,7 @@ def _tiles(model: Sequential, history: Any, found: Results, took: float) -> dict
     if len(spent):
         made["Training"] = seconds(sum(spent))
         made["An epoch"] = seconds(float(np.median(spent)))
-    made["Prediction"] = f"{seconds(took / n)} each"
+    made["Each prediction"] = seconds(took / n)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 # How much of anything is shown: what fills a screen or two.
 _MISTAKES, _ROWS, _COLUMNS, _POINTS, _OUTPUTS, _UNITS, _PAIRS = 20, 12, 10, 800, 4, 64, 8
 _MATRIX_UP_TO = 25  # classes whose counts have room
+_TITLES = {"python": "Python", "system": "System", "processor": "Processor", "threads": "Threads"}
+_SHORT = ("auc", "mae", "mape", "mse", "msle", "rmse")  # names that are initials
 
 
 # ------------------------------------------------------------------ training
@@ -37,12 +38,13 @@ def training(history: Any) -> Markup:
     made = []
     for name in names:
         drawn = []
-        for key, words, color in ((name, "training", "c1"), (f"val_{name}", "validation", "c2")):
+        for key, of, color in ((name, "training", "c1"), (f"val_{name}", "validation", "c2")):
             values = np.array(curves.get(key, ()), np.float64)
             if len(values):
                 epochs = np.array(_epochs(history, curves, key), np.float64)
-                drawn.append(Series(epochs, values, words, color, _best(key, values)))
-        title = name.replace("_", " ").capitalize() + " by epoch"
+                drawn.append(Series(epochs, values, of, color, _best(key, values)))
+        words = name.replace("_", " ")
+        title = (words.upper() if name in _SHORT else words.capitalize()) + " by epoch"
         made.append(charts.lines(title, drawn, x_label="epoch", whole=True))
     note = tag("p", "A ring marks the best validation value.", class_="note")
     has_ring = any(direction(f"val_{name}") and f"val_{name}" in curves for name in names)
@@ -69,7 +71,11 @@ def classes(found: Results, names: Sequence[str]) -> Markup:
         if len(names) > 2:
             pieces.append(_pairs(counts, names))
     pieces.append(_class_table(rows, names))
-    return join(pieces)
+    note = (
+        "Precision: how many of the samples taken for the class are of it. Recall: how many of its samples were found. "
+        "F1: their harmonic mean. The last row is the mean over the classes that occur."
+    )
+    return join([tag("div", *pieces, class_="tables"), tag("p", note, class_="note")])
 
 
 def _matrix(counts: np.ndarray, names: Sequence[str]) -> Markup:
@@ -88,10 +94,7 @@ def _matrix(counts: np.ndarray, names: Sequence[str]) -> Markup:
             for j, n in enumerate(row)
         ]
         lines.append([names[i], *cells])
-    made = table(
-        "Confusion matrix: true classes in rows, predicted ones in columns", ["", *names], lines, class_="matrix"
-    )
-    return made
+    return table("Confusion matrix", [Markup("predicted →<br>true ↓"), *names], lines, class_="matrix")
 
 
 def _matrix_picture(counts: np.ndarray) -> Markup:
@@ -129,17 +132,8 @@ def _class_table(rows: Sequence[Any], names: Sequence[str]) -> Markup:
     ]
     seen = [row for row in rows if row.support]
     foot = ["Mean", *(percent(_mean([getattr(row, key) for row in seen])) for key in ("precision", "recall", "f1"))]
-    return join(
-        [
-            table("Each class against the others", head, lines, foot=[*foot, f"{sum(row.support for row in rows):,}"]),
-            tag(
-                "p",
-                "Precision: how many of the samples taken for the class are of it. Recall: how many of its samples were "
-                "found. F1: their harmonic mean. The last row is the mean over the classes that occur.",
-                class_="note",
-            ),
-        ]
-    )
+    foot.append(f"{sum(row.support for row in rows):,}")
+    return table("Each class against the others", head, lines, foot=foot)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -170,7 +164,7 @@ def thresholds(found: Results, names: Sequence[str]) -> Markup:
         lines.append([number(cut), *map(percent, (row.precision, row.recall, row.f1, alarms, right))])
     head = ["Above", "Precision", "Recall", "F1", "False positives", "Accuracy"]
     return join(
-        [tag("div", curve, class_="charts"), table(f"Thresholds for “{names[1]}”", head, lines)],
+        [tag("div", curve, table(f"Thresholds for “{names[1]}”", head, lines), class_="tables")],
     )
 
 
@@ -199,7 +193,9 @@ def values(found: Results, names: Sequence[str]) -> Markup:
                 f"Errors by prediction{of}", predicted[kept], residual[kept], x_label="predicted",
                 y_label="predicted − true", zero=True,
             ),
-            charts.bars(f"How often which error occurs{of}", edges, counts, x_label="predicted − true", y_label="samples"),
+            charts.bars(
+                f"How often which error occurs{of}", edges, counts, x_label="predicted − true", y_label="samples"
+            ),
         ]  # fmt: skip
         pieces.append(tag("div", *made, class_="charts"))
     notes = [f"{len(kept):,} of {n:,} samples are drawn."] if len(kept) < n else []
@@ -276,7 +272,7 @@ def layers(model: Sequential) -> Markup:
         shape = " × ".join(map(str, layer.output_shape or ()))
         rows.append([layer.name, type(layer).__name__, name, shape, f"{layer.count_params():,}"])
     foot = ["All", "", "", "", f"{model.count_params():,}"]
-    return table("Layers", ["Layer", "Kind", "Activation", "Output", "Parameters"], rows, foot=foot)
+    return table("Layers", ["Layer", "Kind", "Activation", "Output", "Parameters"], rows, foot=foot, class_="layers")
 
 
 def first_weights(model: Sequential, shape: tuple[int, int] | None) -> Markup | None:
@@ -319,18 +315,19 @@ def compiled(model: Sequential) -> Markup:
     metrics = [*model._metrics, *model._weighted_metrics]
     if metrics:
         rows.append(["Metrics", join([_described(metric) for metric in metrics], "<br>")])
-    return table("How it was compiled", ["Part", "Choice"], rows)
+    return table("How it was compiled", ["Part", "Choice"], rows, class_="words")
 
 
 def _described(thing: Any) -> str:
     """Its class, and the arguments that differ from the class's defaults; the learning rate always."""
     described = serialize(thing)
-    usual = inspect.signature(type(thing).__init__).parameters
+    try:
+        usual = type(thing)().get_config()
+    except TypeError:  # some arguments have no default
+        usual = {}
     said = []
     for name, value in described["config"].items():
-        if name == "name" or (name in usual and usual[name].default == value and name != "learning_rate"):
-            continue
-        if name not in usual and value in (None, False):
+        if name == "name" or (name in usual and usual[name] == value and name != "learning_rate"):
             continue
         if isinstance(value, dict) and "class_name" in value:
             inner = ", ".join(f"{key}={number(v) if isinstance(v, float) else v}" for key, v in value["config"].items()
@@ -349,5 +346,5 @@ def origin(model: Sequential, history: Any, predict_seconds: float, n: int) -> M
         rows.append(["An epoch", f"{seconds(float(np.median(spent)))} (median)"])
     rows.append(["Prediction", f"{seconds(predict_seconds)} for {n:,} samples"])
     rows.append(["Numbers", model.dtype.name])
-    rows += [[name.capitalize(), said] for name, said in (machine.versions() | machine.machine()).items()]
-    return table("Times, versions, machine", ["What", ""], rows)
+    rows += [[_TITLES.get(name, name), said] for name, said in (machine.versions() | machine.machine()).items()]
+    return table("Times, versions, machine", ["What", "Value"], rows, class_="words")
