@@ -6,7 +6,6 @@ sections.py   the parts of the page, in HTML
 charts.py     curves, points and bars as SVG
 pictures.py   samples and weights as small PNGs
 drawing.py    the canvas and what it needs; digit.js and draw.js run it
-machine.py    versions and machine
 markup.py     escaping and tables
 """
 

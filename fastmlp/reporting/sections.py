@@ -9,10 +9,11 @@ import numpy as np
 
 from fastmlp.callbacks.monitor import direction
 from fastmlp.layers import Dense
+from fastmlp.machine import machine, versions
 from fastmlp.plotting.curves import _epochs
 from fastmlp.serialization import serialize
 
-from . import charts, machine, pictures
+from . import charts, pictures
 from .charts import Series
 from .markup import Markup, figure, join, number, percent, seconds, table, tag, text
 from .results import Results, class_rows, confusion, roc, value_rows
@@ -346,5 +347,5 @@ def origin(model: Sequential, history: Any, predict_seconds: float, n: int) -> M
         rows.append(["An epoch", f"{seconds(float(np.median(spent)))} (median)"])
     rows.append(["Prediction", f"{seconds(predict_seconds)} for {n:,} samples"])
     rows.append(["Numbers", model.dtype.name])
-    rows += [[_TITLES.get(name, name), said] for name, said in (machine.versions() | machine.machine()).items()]
+    rows += [[_TITLES.get(name, name), said] for name, said in (versions() | machine()).items()]
     return table("Times, versions, machine", ["What", "Value"], rows, class_="words")
