@@ -272,6 +272,14 @@ def test_history_may_be_missing_or_a_dictionary(history, tmp_path, blobs, classi
     assert ("Loss by epoch" in page.text) == bool(history)
 
 
+def test_metrics_of_each_class_for_itself_are_no_curve(tmp_path, blobs):
+    model = rows_net(3, "softmax", "categorical_crossentropy")
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy", "ConfusionMatrix"])
+    history = model.fit(blobs[0], fastmlp.to_categorical(blobs[1]), epochs=2, verbose=0)
+    charts = report_of(tmp_path, model, *blobs, history).all("svg")
+    assert [chart["aria-label"].split(":")[0] for chart in charts] == ["Loss by epoch", "Accuracy by epoch"]
+
+
 def test_one_sample_and_constant_values_are_enough(tmp_path):
     page = report_of(tmp_path, rows_net(1, "linear", "mse"), np.zeros((1, 5)), [2.0])
     assert "Predicted against true" in page.text
@@ -356,6 +364,11 @@ def refused(tmp_path, blobs, classifier, error, words, **changed):
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(error, words, changed, tmp_path, blobs, classifier):
     refused(tmp_path, blobs, classifier, error, words, **changed)
+
+
+def test_a_model_that_predicts_nan_is_refused(tmp_path, blobs, classifier):
+    classifier.set_weights([w * np.nan for w in classifier.get_weights()])
+    refused(tmp_path, blobs, classifier, ValueError, r"the model predicts \[nan, nan, nan\] for row 0 of x")
 
 
 def test_a_folder_is_no_page(tmp_path, blobs, classifier):

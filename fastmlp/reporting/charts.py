@@ -208,8 +208,8 @@ def _labelled(values: Sequence[float]) -> list[tuple[float, str]]:
     """Ticks with their words, which all have the same number of digits."""
     say: Callable[[float], str] = number
     largest = max(map(abs, values), default=0)
-    if 1e-4 <= largest < 1e5:
-        digits = max((len(repr(value).partition(".")[2].rstrip("0")) for value in values), default=0)
+    if 1e-4 <= largest < 1e6 and len(values) > 1:
+        digits = max(0, -math.floor(math.log10(values[1] - values[0]) + 1e-9))
         say = lambda value: f"{value:,.{digits}f}".replace("-", "−")  # noqa: E731
     return [(value, say(value)) for value in values]
 

@@ -82,17 +82,19 @@ def figure(*inner: Any, caption: Any = None, class_: str | None = None) -> Marku
 def number(value: float, digits: int = 4) -> str:
     """A number for people: so many digits that count, thousands apart, and a real minus.
 
-    >>> number(1234567), number(0.00012344), number(-2.5), number(float("nan")), number(3e12)
-    ('1,234,567', '0.0001234', '−2.5', '–', '3e+12')
+    >>> number(1234567), number(999.96), number(0.00012344), number(-2.5), number(float("nan")), number(3e12)
+    ('1,234,567', '1,000', '0.0001234', '−2.5', '–', '3e+12')
     """
     value = float(value)
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞".rjust(1 + (value < 0), "−")
-    if value == int(value) and abs(value) < 1e12:
-        said = f"{int(value):,}"
+    rounded = value if abs(value) >= 10**digits else float(f"{value:.{digits}g}")
+    if abs(value) >= 1e12:
+        said = f"{value:.{digits}g}"
+    elif rounded == int(rounded) or abs(value) >= 10**digits:
+        said = f"{rounded:,.0f}"
     else:
-        said = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
-        said = f"{value:.{digits}g}" if abs(value) >= 1e12 else said
+        said = f"{value:.{digits}g}"
     return said.replace("-", "−", 1) if value < 0 else said
 
 

@@ -18,7 +18,7 @@ from fastmlp.saving import atomic
 
 from . import drawing, pictures, sections
 from .markup import Markup, join, number, percent, seconds, tag, text
-from .results import Results, form_of, results
+from .results import Results, form_of, results, roc, value_rows
 
 if TYPE_CHECKING:
     from fastmlp.models import Sequential
@@ -61,15 +61,15 @@ def report(
         RuntimeError: If the model has no weights yet.
         FileNotFoundError: If the folder doesn't exist.
 
-    >>> import os, tempfile
+    >>> import pathlib, tempfile
     >>> import fastmlp
     >>> model = fastmlp.Sequential([fastmlp.Input((2,)), fastmlp.Dense(2, activation="softmax")])
     >>> model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     >>> history = model.fit([[0, 1], [1, 0]], [0, 1], epochs=2, verbose=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "report.html")
+    ...     path = pathlib.Path(folder, "report.html")
     ...     fastmlp.report(model, history, [[0, 1], [1, 0]], [0, 1], path, labels=["left", "right"])
-    ...     page = open(path, encoding="utf-8").read()
+    ...     page = path.read_text("utf-8")
     >>> "Confusion matrix" in page, "left" in page
     (True, True)
     """
@@ -93,7 +93,7 @@ def report(
     if wanted and shape is not None:
         parts.append(("draw", "Draw", drawing.section(model, *_canvas(model, found, names, x, shape))))
     if curves:
-        parts.append(("training", "Training", sections.training(history)))
+        parts.append(("training", "Training", sections.training(curves, history)))
     if found.kind == "values":
         parts.append(("results", "Predictions", sections.values(found, names)))
     else:
@@ -195,12 +195,13 @@ def _curves(history: Any) -> Mapping[str, Sequence[float]]:
     if history is None:
         return {}
     curves = getattr(history, "history", history)
-    if not isinstance(curves, Mapping) or not all(np.ndim(values) == 1 for values in curves.values()):
+    if not isinstance(curves, Mapping) or not all(np.ndim(values) for values in curves.values()):
         raise TypeError(
             f"history must be what fit returned, or its dictionary of lists, one value for each epoch, or None; got "
             f"{history!r}"
         )
-    return {name: values for name, values in curves.items() if len(values)}
+    # Metrics of each class for itself are no curve.
+    return {name: values for name, values in curves.items() if len(values) and np.ndim(values) == 1}
 
 
 def _names(labels: Sequence[Any] | None, count: int, kind: str) -> list[str]:
@@ -254,7 +255,7 @@ def _tiles(model: Sequential, history: Any, found: Results, took: float) -> dict
     n = len(found.true)
     made = {"Samples": f"{n:,}"}
     if found.kind == "values":
-        rows = sections.value_rows(found.true, found.shares)
+        rows = value_rows(found.true, found.shares)
         made |= {
             "R²": number(float(np.mean([row.r2 for row in rows]))),
             "Mean |error|": number(float(np.mean([row.mae for row in rows]))),
@@ -263,14 +264,14 @@ def _tiles(model: Sequential, history: Any, found: Results, took: float) -> dict
         wrong = len(found.wrong)
         made |= {"Accuracy": percent(found.accuracy, 2), "Mistakes": f"{wrong:,}"}
         if found.kind == "binary":
-            made["Area under ROC"] = number(sections.roc(found.true, found.shares[:, 1])[2])
+            made["Area under ROC"] = number(roc(found.true, found.shares[:, 1])[2])
     if "loss" in found.scores:
         made["Loss"] = number(found.scores["loss"])
     spent = getattr(history, "seconds", ())
     if len(spent):
         made["Training"] = seconds(sum(spent))
         made["An epoch"] = seconds(float(np.median(spent)))
-    made["Each prediction"] = seconds(took / n)
+    made["A prediction"] = seconds(took / n)
     return made
 
 

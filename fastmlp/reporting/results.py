@@ -39,7 +39,7 @@ class Results:
             return self.shares
         if self.kind == "labels":
             return (self.shares > 0.5).astype(np.int64)
-        return self.shares.argmax(axis=1)
+        return np.asarray(self.shares.argmax(axis=1))
 
     @property
     def wrong(self) -> np.ndarray:
@@ -102,7 +102,12 @@ def results(model: Sequential, x: Any, y: Any) -> Results:
         target = checks.targets(target, units, np.dtype(np.float64), "the report")
     checks.same_length(rows, target)
     outputs = model.predict(np.asarray(x), verbose=0)
-    checks.finite("the model's prediction", outputs)
+    lost = ~np.isfinite(outputs).all(axis=1)
+    if lost.any():
+        raise ValueError(
+            f"the model predicts {outputs[lost][0].tolist()} for row {lost.argmax()} of x: its weights are no good, or "
+            "the inputs too large"
+        )
     shares = outputs.astype(np.float64) if kind == "values" else shares_of(form_of(model), outputs)
     if kind == "binary":
         signed = _is_signed(model)  # hinge: the classes are -1 and 1, the border is 0

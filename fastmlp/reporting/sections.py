@@ -31,10 +31,9 @@ _SHORT = ("auc", "mae", "mape", "mse", "msle", "rmse")  # names that are initial
 # ------------------------------------------------------------------ training
 
 
-def training(history: Any) -> Markup:
-    """A chart for each value that fit reported: losses, metrics, the learning rate."""
-    curves: Mapping[str, Sequence[float]] = getattr(history, "history", history)
-    names = list(dict.fromkeys(name.removeprefix("val_") for name in curves if len(curves[name])))
+def training(curves: Mapping[str, Sequence[float]], history: Any) -> Markup:
+    """A chart for each value that fit reported, losses, metrics, the learning rate; the history knows the epochs."""
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
     names.sort(key=lambda name: (name == "learning_rate", not name.endswith("loss"), name != "loss"))
     made = []
     for name in names:
@@ -321,7 +320,10 @@ def compiled(model: Sequential) -> Markup:
 
 def _described(thing: Any) -> str:
     """Its class, and the arguments that differ from the class's defaults; the learning rate always."""
-    described = serialize(thing)
+    try:
+        described = serialize(thing)
+    except (NotImplementedError, TypeError, ValueError):  # functions of one's own have no description
+        return repr(thing)
     try:
         usual = type(thing)().get_config()
     except TypeError:  # some arguments have no default
@@ -335,7 +337,7 @@ def _described(thing: Any) -> str:
                               if key != "name")  # fmt: skip
             value = f"{value['class_name']}({inner})"
         said.append(f"{name}={value}")
-    return described["class_name"] + (f" ({', '.join(said)})" if said else "")
+    return str(described["class_name"]) + (f" ({', '.join(said)})" if said else "")
 
 
 def origin(model: Sequential, history: Any, predict_seconds: float, n: int) -> Markup:
