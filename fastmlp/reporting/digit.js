@@ -10,9 +10,9 @@
 function pictureOf(strokes, { rows, columns, box, pen }) {
   const points = strokes.flat();
   if (!points.length) return new Float64Array(rows * columns);
-  const [x, y] = [0, 1].map((way) => points.map((point) => point[way]));
-  const left = Math.min(...x), top = Math.min(...y);
-  const width = Math.max(...x) - left, height = Math.max(...y) - top;
+  const edge = (way, choose) => points.reduce((found, point) => choose(found, point[way]), points[0][way]);
+  const left = edge(0, Math.min), top = edge(1, Math.min);
+  const width = edge(0, Math.max) - left, height = edge(1, Math.max) - top;
   // What is tiny, such as a dot, stays small.
   const scale = (box - pen) / Math.max(width, height, box / 4);
 

@@ -128,7 +128,7 @@ def section(model: Sequential, canvas: Canvas, box: float | None = None) -> Mark
                         "canvas",
                         id="draw-canvas",
                         tabindex="0",
-                        role="img",
+                        role="application",
                         aria_label="Canvas to draw on",
                         aria_describedby="draw-keys",
                         style=f"aspect-ratio:{columns}/{rows}",
