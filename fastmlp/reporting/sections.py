@@ -94,7 +94,7 @@ def _matrix(counts: np.ndarray, names: Sequence[str]) -> Markup:
             for j, n in enumerate(row)
         ]
         lines.append([names[i], *cells])
-    return table("Confusion matrix", [Markup("predicted →<br>true ↓"), *names], lines, class_="matrix")
+    return table("Confusion matrix: columns are predictions", ["true", *names], lines, class_="matrix")
 
 
 def _matrix_picture(counts: np.ndarray) -> Markup:
