@@ -1,12 +1,14 @@
 """Models in files: fastmlp's own format, and those of other tools.
 
-description.py  what a model consists of, by name
-native.py       .safetensors, the whole model with its training
-keras_files.py  .keras and .weights.h5, Keras's own files
-keras_configs.py  Keras's descriptions of models
-hdf5.py         arrays in HDF5 files, read with distrust
-steps.py        the network as it predicts, from which everything is exported
-atomic.py       writing a file so that it is whole or not there
+description.py     what a model consists of, by name
+native.py          .safetensors, the whole model with its training
+keras_files.py     .keras and .weights.h5, Keras's own files
+keras_arrays.py    which arrays are where in them
+keras_configs.py   descriptions of models in Keras's words
+keras_networks.py  models from Keras's descriptions
+hdf5.py            arrays in HDF5 files, read with distrust
+steps.py           the network as it predicts, from which everything is exported
+atomic.py          writing a file so that it is whole or not there
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
             a class that is unknown here, or its arrays don't fit its layers.
         ImportError: If it ends in .keras and h5py isn't installed.
     """
-    module = _by_ending(path, {**MODELS, ".h5": "keras_files"}, "of a whole model")
+    # Files that end in .h5 aren't read, but keras_files says what to do with them.
+    module = _by_ending(path, {".h5": "keras_files"} if os.fspath(path).endswith(".h5") else MODELS, "of a whole model")
     made: Sequential = module.load_model(path, compile=compile)
     return made
 

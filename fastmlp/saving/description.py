@@ -70,9 +70,9 @@ def model_from_json(text: str) -> Sequential:
 
     described = json.loads(text)
     if isinstance(described, dict) and "module" in described:
-        from . import keras_configs
+        from . import keras_networks
 
-        return keras_configs.network(described).model()
+        return keras_networks.network(described).model()
     if not isinstance(described, dict) or described.get("class_name") != "Sequential":
         raise ValueError("expected a JSON text of Sequential.to_json(), with class_name 'Sequential'")
     return model_of(Sequential, described.get("config"))

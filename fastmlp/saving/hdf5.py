@@ -71,13 +71,11 @@ def member(group: Any, path: str) -> Any:
     """
     h5py = need_h5py()
     for part in path.split("/"):
-        if not isinstance(group, h5py.Group) or part not in group:
+        # Asked of the links themselves: h5py's own `in` and `get` would open the file that one leads to.
+        if not isinstance(group, h5py.Group) or not part or not group.id.links.exists(part.encode()):
             return None
-        link = group.get(part, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(
-                f"{group.name}/{part} is a link to another place ({type(link).__name__}), which is refused"
-            )
+        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            raise ValueError(f"{path} is reached by a link to another place or file, {part!r}, which is refused")
         group = group[part]
     return group
 
