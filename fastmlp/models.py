@@ -909,6 +909,7 @@ class Sequential:
 
         Raises:
             ValueError: If Keras doesn't have a layer, which is named.
+            RuntimeError: For Keras, if the model has no weights yet.
         """
         return saving.to_json(self, format, **options)
 

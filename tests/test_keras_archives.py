@@ -203,6 +203,7 @@ CHANGES = {
         lambda c: c["compile_config"].update(loss={"class_name": "function", "module": "evil", "config": "run"}),
         "is a function of one's own, which can't be read",
     ),
+    "many layers": (lambda c: c["config"]["layers"].extend([3] * 3000), "it has 3004 layers; up to 2000 are read"),
     "two losses": (lambda c: c["compile_config"].update(loss=["mse", "mae"]), "compiled with 2 losses"),
 }  # fmt: skip
 
@@ -294,6 +295,24 @@ def test_members_that_grow_or_come_twice_are_refused(tmp_path):
     written(path, {**members, "../../escaped": b"x", "/tmp/absolute": b"x"})
     assert load_model(path).built
     assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_files_of_another_keras_are_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    small().save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for text, error, match in (
+        (b'{"keras_version": "2.13.1"}', ValueError, r"was written by Keras 2.13.1; files of Keras 3 are read"),
+        (b"[1]", OSError, "metadata.json in .* isn't as Keras writes it"),
+        (b"[" * 200000, OSError, "metadata.json in .* isn't as Keras writes it"),
+    ):
+        written(path, {**members, "metadata.json": text})
+        with pytest.raises(error, match=match):
+            load_model(path)
+    del members["metadata.json"]
+    written(path, members)
+    assert load_model(path).built
 
 
 def test_size_that_the_archive_lies_about_is_found_out(tmp_path):

@@ -158,10 +158,16 @@ def test_keras_reads_every_class(keras, tmp_path, kind, name):
         assert_close([outputs(theirs, X)], [model.predict(X)], 1e-6)
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSES)
+#: Those that Keras has as classes, too, and means the same by.
+CLASSES_OF_KERAS = [
+    (kind, name)
+    for kind, name in CLASSES
+    if kind != "metric" or (name not in keras_configs.FUNCTIONS and name != "Accuracy")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSES_OF_KERAS)
 def test_every_class_of_keras_is_read(keras, tmp_path, kind, name):
-    if kind == "metric" and (name in keras_configs.FUNCTIONS or name == "Accuracy"):
-        pytest.skip("Keras has no such class, or another one of this name")
     keras.utils.clear_session(free_memory=False)
     theirs = model_with(keras, kind, name)
     if kind == "metric":
@@ -323,6 +329,16 @@ def test_samples_of_two_axes_are_normalized_alike(keras, tmp_path):
     assert_close([to_the_other(keras, theirs, tmp_path / "model.keras").predict(x)], [outputs(theirs, x)], 1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_model_that_isnt_built_is_read_as_such(keras, tmp_path):
+    theirs = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2, name="end")])
+    theirs.compile("adam", "mse")
+    ours = to_the_other(keras, theirs, tmp_path / "model.keras")
+    assert not ours.built
+    assert [layer.units for layer in ours.layers] == [4, 2]
+    assert ours.predict(X).shape == (len(X), 2)
+
+
 def test_functional_that_is_a_row_is_read(keras, tmp_path):
     first = entry = keras.layers.Input((2, 3))
     for layer in (keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.BatchNormalization(),
@@ -351,6 +367,27 @@ def test_weights_go_both_ways(keras, tmp_path):
         ours.set_weights([w * 0 for w in ours.get_weights()])
         ours.load_weights(tmp_path / name)
         assert_close(weights_of(ours), weights_of(theirs), 0)
+
+
+def test_weights_bring_the_optimizer_along_in_keras(keras, tmp_path):
+    ours, theirs = (trained(m, STATES["Adam"]) for m in (fastmlp, keras))
+    step(ours)
+    ours.save_weights(tmp_path / "a.weights.h5")
+    theirs.load_weights(tmp_path / "a.weights.h5")
+    assert int(theirs.optimizer.iterations) == ours.optimizer.iterations == 5
+    step(ours, 2, 5)
+    step(theirs, 2, 5)
+    assert_close(weights_of(theirs), weights_of(ours), WITHIN)
+
+
+def test_accuracy_under_a_name_of_its_own_is_the_one_that_is_meant(keras, tmp_path):
+    for units, loss, expected in ((1, "mse", "BinaryAccuracy"), (3, "mse", "CategoricalAccuracy"),
+                                  (3, "sparse_categorical_crossentropy", "SparseCategoricalAccuracy")):  # fmt: skip
+        model = Sequential([fastmlp.Input((3,)), fastmlp.Dense(units, "softmax" if units > 1 else None)])
+        model.compile("sgd", loss, metrics=[metrics.Accuracy(name="share"), "accuracy"])
+        theirs = json.loads(to_the_other(keras, model, tmp_path / "model.keras").to_json())["compile_config"]["metrics"]
+        assert (theirs[0]["class_name"], theirs[0]["config"]["name"], theirs[1]) == (expected, "share", "accuracy")
+        assert load_model(tmp_path / "model.keras").metrics_names == ["loss", "share", "accuracy"]
 
 
 def test_json_goes_both_ways(keras):

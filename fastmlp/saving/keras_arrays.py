@@ -174,28 +174,27 @@ def layer_values(
 
 def _found(model: Sequential, file: Any, name: str) -> dict[int, list[Any]]:
     """Arrays of the file by places of the layers that take them."""
-    root = "layers" if hdf5.names(file, "layers") else "_layer_checkpoint_dependencies"  # as Keras 2.12 called it
-    groups = hdf5.names(file, root)
+    groups = hdf5.names(file, "layers")
     if not groups and not hdf5.names(file, "optimizer"):
         raise ValueError(f"{name} has no group of layers: it is of something else than Keras's save_weights")
     places = {id(layer): place for place, layer in enumerate(model._layers)}
     found, known = {}, set()
     for path, layer in paths(model):
         known.add(path)
-        arrays = hdf5.arrays(file, f"{root}/{path}/vars")
+        arrays = hdf5.arrays(file, f"layers/{path}/vars")
         wanted = len(layer.variables)
         if isinstance(layer, Normalization) and len(arrays) in (0, 3):  # none where mean and variance were given
             if arrays:
                 found[places[id(layer)]] = arrays[:2]
             continue
         if len(arrays) != wanted:
-            lacks = f" (there is no group {root}/{path})" if path not in groups else ""
+            lacks = f" (there is no group layers/{path})" if path not in groups else ""
             raise ValueError(
                 f"{name} doesn't fit the model: layer {layer.name!r} has {wanted} arrays, the file {len(arrays)}{lacks}"
             )
         if wanted:
             found[places[id(layer)]] = arrays
-    more = [group for group in groups if group not in known and hdf5.names(file, f"{root}/{group}/vars")]
+    more = [group for group in groups if group not in known and hdf5.names(file, f"layers/{group}/vars")]
     if more:
         raise ValueError(f"{name} doesn't fit the model: it has the unknown {', '.join(sorted(more)[:5])}")
     return found

@@ -89,6 +89,8 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
             f"load_weights({name!r})"
         )
     with _archive(name) as archive:
+        if _METADATA in archive.namelist():
+            _check_version(_member(archive, _METADATA, name, _LONGEST), name)
         text = _member(archive, _CONFIG, name, _LONGEST)
         content = _member(archive, _WEIGHTS, name)
     try:
@@ -109,6 +111,19 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
     except (TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise OSError(f"{_CONFIG} in {name} isn't as Keras writes it: {error!r}") from error
     return _with_arrays(model, network, content, name)
+
+
+def _check_version(text: bytes, name: str) -> None:
+    """ValueError if the metadata say that it wasn't Keras 3."""
+    try:
+        version = dict(json.loads(text)).get("keras_version", _KERAS)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise OSError(f"{_METADATA} in {name} isn't as Keras writes it: {error!r}") from error
+    if not str(version).startswith("3."):
+        raise ValueError(
+            f"{name} was written by Keras {version}; files of Keras 3 are read. Save it again with that, or its "
+            "weights alone to an .h5 file, which load_weights reads"
+        )
 
 
 def _compile(model: Sequential, config: Any) -> None:

@@ -67,6 +67,10 @@ NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
+#: Making a model takes time with the square of their number.
+MOST_LAYERS = 2000
+
+
 @dataclass
 class Network:
     """What a description of Keras's says.
@@ -133,6 +137,8 @@ def network(described: Any) -> Network:
         )
     class_and_config(described, "the model")
     entries = listed(config.get("layers"), "the layers")
+    if len(entries) > MOST_LAYERS:
+        raise ValueError(f"it has {len(entries)} layers; up to {MOST_LAYERS} are read")
     if kind != "Sequential":
         entries = row(entries, config)
     shape = config.get("build_input_shape")
@@ -177,9 +183,7 @@ def _read_layer(entry: Any, shape: tuple[int, ...] | None) -> tuple[Layer, dict[
     own: dict[str, Any] = {"dtype": None}
     config = {key: value for key, value in config.items() if key != "dtype"}
     if name == "InputLayer":
-        given = config.pop("batch_input_shape", None)
-        given = config.pop("batch_shape", given)
-        config["shape"] = list(_sample(where, given))
+        config["shape"] = list(_sample(where, config.pop("batch_shape", None)))
     else:
         own["dtype"] = _dtype(entry["config"].get("dtype"), where)
     if name == "Normalization":

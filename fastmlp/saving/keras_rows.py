@@ -56,16 +56,9 @@ def _before(name: str, nodes: Any) -> str:
     refused = f"layer {name!r} has several inputs, or is used more than once; a model is a row of layers here"
     if not isinstance(nodes, list) or len(nodes) != 1:
         raise ValueError(refused)
-    node = nodes[0]
-    kwargs: Any = {}
-    if isinstance(node, dict):
-        arguments, kwargs = node.get("args"), node.get("kwargs") or {}
-        tensor = arguments[0] if isinstance(arguments, list) and len(arguments) == 1 else None
-        place = dict(tensor.get("config") or {}).get("keras_history") if isinstance(tensor, dict) else None
-    else:  # as Keras 2 wrote it: [["name", 0, 0, {}]]
-        place = node[0] if isinstance(node, list) and len(node) == 1 else None
-        if isinstance(place, list) and len(place) == 4:
-            place, kwargs = place[:3], place[3]
+    arguments, kwargs = dict(nodes[0]).get("args"), dict(nodes[0]).get("kwargs") or {}
+    tensor = arguments[0] if isinstance(arguments, list) and len(arguments) == 1 else None
+    place = dict(tensor.get("config") or {}).get("keras_history") if isinstance(tensor, dict) else None
     if not (isinstance(place, list) and len(place) == 3 and isinstance(place[0], str) and place[1:] == [0, 0]):
         raise ValueError(refused)
     for key, value in dict(kwargs).items():
