@@ -838,11 +838,14 @@ class Sequential:
         The file is whole or not there, at every moment. It holds no code.
 
         Args:
-            path: Path that ends in .safetensors, in a folder that exists.
+            path: Path that ends in .safetensors, fastmlp's own format, or in .keras, which Keras 3 reads; in a folder
+                that exists.
             overwrite: Whether to replace a file of that name.
 
         Raises:
-            ValueError: If the path ends in something else, or a layer, loss ... is of a class that is not registered.
+            ValueError: If the path ends in something else, a layer, loss ... is of a class that is not registered, or
+                of one that Keras's files can't hold.
+            ImportError: If it ends in .keras and h5py isn't installed.
             FileExistsError: If there is one, without overwrite.
             RuntimeError: If the model has no weights yet.
 
@@ -859,13 +862,19 @@ class Sequential:
         saving.save(self, path, overwrite)
 
     def save_weights(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write the weights alone, under "layer/variable" in a .safetensors file; see save."""
+        """Write the weights alone, to a .safetensors file under "layer/variable" or to Keras's .weights.h5; see save.
+
+        As Keras does it, .weights.h5 has the optimizer's state, too.
+        """
         saving.save_weights(self, path, overwrite)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take the weights of a file of save_weights or save, of a model of the same layers; the rest stays as it is.
 
-        Layers that were not given a name are known by their kind and place.
+        Layers that were not given a name are known by their kind and place, and in Keras's files all of them are.
+
+        Args:
+            path: A .safetensors file, or one of Keras's: .weights.h5, .keras, or an .h5 of Keras 2.
 
         Raises:
             ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
@@ -902,9 +911,19 @@ class Sequential:
         """
         return saving.model_of(cls, config)
 
-    def to_json(self, **options: Any) -> str:
-        """get_config as a JSON text for models.model_from_json; options go to json.dumps."""
-        return saving.to_json(self, **options)
+    def to_json(self, format: str | None = None, **options: Any) -> str:
+        """get_config as a JSON text for models.model_from_json.
+
+        Args:
+            format: "keras" writes what keras.models.model_from_json reads, which can't hold all that fastmlp has;
+                models.model_from_json reads both.
+            options: Of json.dumps.
+
+        Raises:
+            ValueError: If Keras doesn't have a layer, which is named.
+            RuntimeError: For Keras, if the model has no weights yet.
+        """
+        return saving.to_json(self, format, **options)
 
     def training_state(self) -> dict[str, np.ndarray]:
         """All that the training depends on, as copies, for restore_training_state.
