@@ -22,6 +22,8 @@ from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
+from .saving.onnx_reader import from_onnx as from_onnx
+from .saving.torch_files import from_torch as from_torch
 from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
@@ -867,8 +869,12 @@ class Sequential:
 
         Args:
             path: The file.
-            format: "c", one header in C99, or "onnx"; None takes the path's ending, .h or .onnx.
-            options: Of the format, see fastmlp.saving.c_header.export and fastmlp.saving.onnx_files.export.
+            format: "c", one header in C99, "onnx", or "torch", weights for torch.nn.Sequential; None takes the path's
+                ending, .h, .onnx or .safetensors.
+            options: Of the format, see export in fastmlp.saving.c_header, .onnx_files and .torch_files.
+
+        Returns:
+            What the format's export returns; for "torch" the Python text that makes the modules.
 
         Raises:
             ValueError: If the format is unknown, or can't hold a layer, which is named.

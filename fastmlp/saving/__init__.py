@@ -2,6 +2,8 @@
 
 description.py  what a model consists of, by name
 native.py       .safetensors, the whole model with its training
+onnx_files.py   .onnx, written; onnx_reader.py reads them
+torch_files.py  state dicts of torch.nn.Sequential
 steps.py        the network as it predicts, from which everything is exported
 atomic.py       writing a file so that it is whole or not there
 """
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 #: What a network can be exported to: the ending of its files, and the module here that has `export`.
-EXPORTS = {"c": (".h", "c_header"), "onnx": (".onnx", "onnx_files")}
+EXPORTS = {"c": (".h", "c_header"), "onnx": (".onnx", "onnx_files"), "torch": (".safetensors", "torch_files")}
 
 
 def export(model: Sequential, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:
