@@ -411,6 +411,9 @@ REFUSED = {
     "batch laid out": ([("Reshape", ["x", "all"], ["r"], {}), ("MatMul", ["r", "w"], ["y"], {})],
                        "makes .* of samples"),
     "no input": ([("MatMul", ["w", "u"], ["y"], {})], r"\(MatMul\) computes with constants"),
+    "text for a number": ([("MatMul", ["x", "w"], ["m"], {}), ("Elu", ["m"], ["y"], {"alpha": "one"})],
+                          r"\(Elu\) has a number that doesn't fit"),
+    "nothing to add": ([("MatMul", ["x", "w"], ["m"], {}), ("Add", ["m"], ["y"], {})], r"needs a constant as input 1"),
     "integers": ([("Cast", ["x"], ["i"], {"to": TensorProto.INT64}), ("MatMul", ["i", "w"], ["y"], {})],
                  "converts to a type that is no float"),
 }  # fmt: skip

@@ -60,7 +60,7 @@ _CONSTANTS: dict[str, Callable[[Node], Any]] = {
     "Unsqueeze": lambda node: np.expand_dims(node.constant(0), _axes(node) or ()),
     "Gather": lambda node: np.take(node.constant(0), node.constant(1), axis=node.attribute("axis", 0)),
     "Concat": lambda node: np.concatenate(
-        [node.constant(i) for i in range(len(node.given))], node.attribute("axis", 0)
+        [node.constant(i) for i in range(len(node.inputs))], node.attribute("axis", 0)
     ),
     "Neg": lambda node: -node.constant(0),
     "Add": lambda node: node.constant(0) + node.constant(1),

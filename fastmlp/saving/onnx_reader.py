@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp import activations, layers, random
 
 from .onnx_files import need_onnx
-from .onnx_nodes import Affine, Batch, Flow, Node, Part, array_of, read
+from .onnx_nodes import Affine, Batch, Flow, Node, Part, Refused, array_of, read
 from .onnx_operators import OPERATORS, constant_after, reshape
 from .steps import Activation, LayerNormalization, PReLU, Scale, Step
 
@@ -130,6 +130,7 @@ class _Graph:
             if name and name not in self.known:
                 raise node.refuse(f"takes {name!r} before a node has made it: the graph has a cycle or a gap")
         node.given = [self.known[name] if name else None for name in node.inputs]
+        node.given += [None] * (5 - len(node.given))  # no operator that is read has more places
         of_shapes = self.shapes & set(node.inputs)
         if node.operator == "Shape" and node.domain == "" and any(isinstance(x, Flow) for x in node.given):
             shape = node.flow().shape
@@ -150,16 +151,19 @@ class _Graph:
     def _flow_after(self, node: Node, of_shapes: bool) -> Flow:
         if of_shapes and node.operator != "Reshape":
             raise node.refuse("computes with the number of samples, which no layer does")
-        if node.operator == "Reshape":
-            return reshape(node, self.batch)
         key = f"{node.domain}.{node.operator}" if node.domain else node.operator
         if key in ("Gemm", "MatMul") and any(
             isinstance(x, np.ndarray) and x.dtype == np.float64 and x.ndim == 2 for x in node.given
         ):
             self.dtype = "float64"
-        if key not in OPERATORS:
+        if key not in OPERATORS and key != "Reshape":
             raise node.refuse("is no part of a row of dense layers")
-        return OPERATORS[key](node)
+        try:
+            return reshape(node, self.batch) if key == "Reshape" else OPERATORS[key](node)
+        except Refused:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise node.refuse(f"has a number that doesn't fit: {error}") from error
 
 
 # ------------------------------------------------------------------ the model
