@@ -945,6 +945,12 @@ class Sequential:
         """The same as predict(x)."""
         return self.predict(x)
 
+    def _repr_html_(self) -> str:
+        """The summary as a table, where a notebook's cell ends with the model."""
+        from .notebook import model_html
+
+        return model_html(self)
+
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"
 
