@@ -1,6 +1,6 @@
 """Networks inside compiled code of a user's own: what Sequential.as_njit returns.
 
-Network   a frozen copy of the weights, in the table that kernels/steps.py goes through
+Network   a frozen copy of the weights, in the table that kernels/frozen.py goes through
 function  the function of it that @njit code calls, and Python too
 
 The compiled function holds the network's address, which is another one in each process. Numba is told so
@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -23,18 +24,34 @@ from numba.core.errors import TypingError
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, overload, register_model, typeof_impl
 
-from .kernels import steps as kernels
+from .kernels import frozen as kernels
 from .kernels._jit import JIT
 from .kernels.activations import FORMS, FORWARD
 from .kernels.by_address import address
 from .kernels.plan import aligned_zeros, padded
-from .saving.steps import Activation, Affine, LayerNormalization, PReLU, Scale, Step
+from .saving.steps import Activation, Affine, LayerNormalization, PReLU, Scale, Step, steps_of
+
+if TYPE_CHECKING:
+    from .models import Sequential
+
+#: Of the functions here; users' own take what they like.
+OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 _numbers = itertools.count()
 
 
+#: Where in its row of the table the place of each array of a step stands.
+_COLUMNS = {
+    kernels.AFFINE: (kernels.FIRST, kernels.BIAS),
+    kernels.SCALE: (kernels.FIRST, kernels.SECOND),
+    kernels.LAYER_NORMALIZATION: (kernels.FIRST, kernels.SECOND),
+    kernels.PRELU: (kernels.FIRST,),
+    kernels.NOTHING: (),
+}
+
+
 class Network:
-    """Steps in the memory that kernels.steps.predict_rows reads; nothing changes it.
+    """Steps in the memory that kernels.frozen.predict_rows reads; nothing changes it.
 
     Args:
         steps: What predict does, see saving.steps.
@@ -42,48 +59,56 @@ class Network:
         dtype: Type in which it computes, float32 or float64.
 
     Raises:
-        ValueError: If a layer is too wide for the stack, or a weight is too large for the dtype.
+        ValueError: If a layer is too wide for the stack.
     """
 
     def __init__(self, steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype):
         self.steps, self.shape, self.dtype = tuple(steps), shape, dtype
         self.inputs, self.number = math.prod(shape), next(_numbers)
-        rows = _table(self.steps, self.inputs)
-        widest = max(padded(units, dtype) for _, units, *_ in rows)
-        if widest > kernels.WIDEST:
-            owner = max(rows, key=lambda row: row[1])[4]
+        rows = _rows(self.steps)
+        widest = max(rows, key=lambda row: row.units)
+        self.wide = padded(widest.units, dtype)
+        if self.wide > kernels.WIDEST:
             raise ValueError(
-                f"layer {owner!r} has more than {kernels.WIDEST:,} numbers of a sample, which would not fit the stack "
-                "of a compiled function; use predict"
+                f"layer {widest.layer!r} has {widest.units:,} numbers of a sample; up to {kernels.WIDEST:,} fit the "
+                "stack of a compiled function: use predict"
             )
-        arrays: list[np.ndarray] = [np.zeros(widest)]
-        offset, numbers, table = widest, [], []
-        for kind, units, own, activation, _ in rows:
-            inputs = table[-1][kernels.UNITS] if table else self.inputs
-            row, places = padded(units, dtype), [0, 0, 0]
-            for i, array in enumerate(own.arrays):
-                rectangle = np.zeros((math.prod(array.shape[:-1]), row))
-                rectangle[:, :units] = array
-                places[2 if kind == kernels.AFFINE and i == 1 else i] = offset
-                arrays.append(rectangle.ravel())
-                offset += rectangle.size
-            name, of_activation = activation or ("", ())
-            # Behind a product there is always one, which adds the bias.
-            called = name or ("linear" if kind == kernels.AFFINE else "")
-            place = address(FORMS[called][0], FORWARD, dtype.name) if called else 0
-            table.append([kind, inputs, units, row, *places, place, len(numbers), len(numbers) + len(own.numbers)])
-            numbers += [*own.numbers, *of_activation]
-        self.units = int(table[-1][kernels.UNITS])
+        arrays: list[np.ndarray] = [np.zeros(self.wide)]
+        offset, numbers, table = self.wide, list[float](), list[list[int]]()
+        inputs = self.inputs
+        for made in rows:
+            row, places = padded(made.units, dtype), {}
+            for column, array in zip(_COLUMNS[made.kind], made.arrays):
+                stored = np.zeros((array.size // made.units, row))
+                stored[:, : made.units] = array
+                places[column] = offset
+                arrays.append(stored.ravel())
+                offset += stored.size
+            cells = places | {
+                kernels.KIND: made.kind,
+                kernels.INPUTS: inputs,
+                kernels.UNITS: made.units,
+                kernels.ROW: row,
+                kernels.OWN_NUMBERS: len(numbers),
+                kernels.NUMBERS: len(numbers) + len(made.numbers),
+            }
+            numbers += made.numbers
+            if made.activation is not None or made.kind == kernels.AFFINE:
+                # Behind a product there is always one, since it adds the bias.
+                form = made.activation or Activation(made.layer, made.units, "linear", ())
+                cells[kernels.ACTIVATION] = address(FORMS[form.name][0], FORWARD, dtype.name)
+                numbers += form.numbers
+            table.append([cells.get(column, 0) for column in range(kernels.COLUMNS)])
+            inputs = made.units
+        self.units = inputs
         self.table = np.array(table, np.int64)
         self.constants = np.array([*numbers, 0.0])  # never empty: an empty array has no address
         self.theta = aligned_zeros(offset, dtype)
         with np.errstate(over="ignore"):
             self.theta[:] = np.concatenate(arrays)
-        self.wide = widest
-        head = [len(table), self.constants.size, self.theta.size, widest]
+        head = [len(table), self.constants.size, self.theta.size, self.wide]
         self.head = np.concatenate([head, self.table.ravel()]).astype(np.int64)
-        if not np.isfinite(self.theta).all():
-            raise ValueError(f"the network has weights that are NaN, infinite or too large for {dtype.name}")
+        self.is_finite = bool(np.isfinite(self.theta).all())
 
     def __reduce__(self) -> Any:
         """Addresses are this process's: another one makes its own."""
@@ -94,38 +119,40 @@ class Network:
         return [array.ctypes.data for array in (self.head, self.constants, self.theta)]
 
 
-class _Arrays:
-    """Arrays and numbers of a step."""
+@dataclass
+class _Row:
+    """A step with the activation behind it."""
 
-    def __init__(self, arrays: Sequence[np.ndarray] = (), numbers: Sequence[float] = ()):
-        self.arrays, self.numbers = arrays, numbers
+    layer: str
+    units: int
+    kind: int = kernels.NOTHING
+    arrays: tuple[np.ndarray, ...] = ()
+    numbers: tuple[float, ...] = ()
+    activation: Activation | None = None
 
 
-def _table(steps: Sequence[Step], inputs: int) -> list[tuple[int, int, _Arrays, tuple[str, tuple[float, ...]] | None, str]]:
-    """Kind, units, arrays, activation and layer of each row: a step with the activation behind it."""
-    rows: list[tuple[int, int, _Arrays, tuple[str, tuple[float, ...]] | None, str]] = []
+def _rows(steps: Sequence[Step]) -> list[_Row]:
+    rows: list[_Row] = []
     for step in steps:
         if isinstance(step, Activation):
-            form = (step.name, step.numbers)
-            if rows and rows[-1][3] is None:
-                rows[-1] = (*rows[-1][:3], form, rows[-1][4])
-            else:
-                rows.append((kernels.NOTHING, step.units, _Arrays(), form, step.layer))
+            if not rows or rows[-1].activation is not None:
+                rows.append(_Row(step.layer, step.units))
+            rows[-1].activation = step
         else:
-            rows.append((*_operation(step), None, step.layer))
-    return rows or [(kernels.NOTHING, inputs, _Arrays(), None, "")]
+            rows.append(_Row(step.layer, step.units, *_operation(step)))
+    return rows
 
 
-def _operation(step: Step) -> tuple[int, int, _Arrays]:
+def _operation(step: Step) -> tuple[int, tuple[np.ndarray, ...], tuple[float, ...]]:
+    """Kind, arrays and numbers."""
     if isinstance(step, Affine):
-        return kernels.AFFINE, step.units, _Arrays((step.weights, step.bias))
+        return kernels.AFFINE, (step.weights, step.bias), ()
     if isinstance(step, Scale):
-        return kernels.SCALE, step.units, _Arrays((step.factor, step.offset))
+        return kernels.SCALE, (step.factor, step.offset), ()
     if isinstance(step, LayerNormalization):
-        own = _Arrays((step.gamma, step.beta), (step.epsilon, float(step.rms_scaling)))
-        return kernels.LAYER_NORMALIZATION, step.units, own
+        return kernels.LAYER_NORMALIZATION, (step.gamma, step.beta), (step.epsilon, float(step.rms_scaling))
     if isinstance(step, PReLU):
-        return kernels.PRELU, step.units, _Arrays((step.slope,))
+        return kernels.PRELU, (step.slope,), ()
     raise ValueError(f"layer {step.layer!r} is a {type(step).__name__}, which compiled functions don't know")
 
 
@@ -133,7 +160,7 @@ def _operation(step: Step) -> tuple[int, int, _Arrays]:
 
 
 class NetworkType(types.Type):
-    """Numba's type of one network: all that is known of it is known when code is compiled, so that its value is nothing."""
+    """Numba's type of one network. All of it is known when code is compiled, so its value is nothing."""
 
     def __init__(self, network: Network):
         self.network = network
@@ -146,7 +173,7 @@ def _typeof(network: Network, context: Any) -> NetworkType:
 
 
 @register_model(NetworkType)
-class _NetworkModel(models.OpaqueModel):  # type: ignore[misc]
+class _NetworkModel(models.OpaqueModel):
     pass
 
 
@@ -198,9 +225,7 @@ def _call(typingctx: Any, network: Any, x: Any, n: Any, out: Any) -> Any:
             for pointer, kind in zip(pointers, passed)
         ]
         function = context.call_conv.get_function_type(types.none, passed)
-        target = builder.bitcast(
-            context.add_dynamic_addr(builder, entry, "a kernel of fastmlp"), function.as_pointer()
-        )
+        target = builder.bitcast(context.add_dynamic_addr(builder, entry, "a kernel of fastmlp"), function.as_pointer())
         context.call_conv.call_function(builder, target, types.none, passed, given)
         return context.get_dummy_value()
 
@@ -244,7 +269,8 @@ def _bad_x(network: Network) -> str:
 
 
 def _bad_out(network: Network, is_batch: bool) -> str:
-    return f"out has a shape that doesn't fit: it must be {f'(n, {network.units}), n as of x' if is_batch else f'({network.units},)'}"
+    expected = f"(n, {network.units}), n as of x" if is_batch else f"({network.units},)"
+    return f"out has a shape that doesn't fit: it must be {expected}"
 
 
 def predict_with(network: Network, x: Any, out: Any = None) -> Any:
@@ -274,7 +300,9 @@ def _check_x(network: Network, x: Any) -> None:
         raise TypingError(f"x must hold float32, float64, integers or truth values, got {x.dtype}")
     strided = x.layout != "C"
     if strided and (x.ndim > 2 or (x.ndim == 2 and len(network.shape) == 2)):
-        raise TypingError(f"x must be C-ordered where it has {x.ndim} dimensions, got {x}; give np.ascontiguousarray(x)")
+        raise TypingError(
+            f"x must be C-ordered where it has {x.ndim} dimensions, got {x}; give np.ascontiguousarray(x)"
+        )
     if strided and network.inputs > kernels.WIDEST:
         raise TypingError(f"x must be C-ordered where it has more than {kernels.WIDEST} numbers, got {x}; give "
                           "np.ascontiguousarray(x)")  # fmt: skip
@@ -290,13 +318,13 @@ def _check_out(network: Network, out: Any, is_batch: bool) -> None:
         and out.dtype in (types.float32, types.float64)
     ):
         raise TypingError(
-            f"out must be a C-ordered array of {wanted} dimension{'s' * (wanted > 1)} of float32 or float64 that can be "
-            f"written, got {out}"
+            f"out must be a C-ordered array of {wanted} dimension{'s' * (wanted > 1)} of float32 or float64, not "
+            f"readonly, got {out}"
         )
 
 
 @overload(predict_with)
-def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba compares it with what it returns
+def _predict_with(network, x, out=None):  # Numba compares it with what it returns
     if not isinstance(network, NetworkType):
         return None
     frozen = network.network
@@ -313,7 +341,7 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
 
     if is_batch and is_ordered:
 
-        def fill(network, x, out):  # type: ignore[no-untyped-def]
+        def fill(network, x, out):
             if x.shape[1:] != expected:
                 raise ValueError(bad_x)
             if out.shape != (x.shape[0], units):
@@ -322,7 +350,7 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
 
     elif is_batch:
 
-        def fill(network, x, out):  # type: ignore[no-untyped-def]
+        def fill(network, x, out):
             if x.shape[1:] != expected:
                 raise ValueError(bad_x)
             if out.shape != (x.shape[0], units):
@@ -335,7 +363,7 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
 
     elif is_ordered:
 
-        def fill(network, x, out):  # type: ignore[no-untyped-def]
+        def fill(network, x, out):
             if x.shape != expected:
                 raise ValueError(bad_x)
             if out.shape != (units,):
@@ -344,7 +372,7 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
 
     else:
 
-        def fill(network, x, out):  # type: ignore[no-untyped-def]
+        def fill(network, x, out):
             if x.shape != expected:
                 raise ValueError(bad_x)
             if out.shape != (units,):
@@ -354,19 +382,20 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
                 row[p] = x[p]
             _call(network, row, 1, out)
 
-    filled = numba.njit(**OPTIONS)(fill)
+    # Put into its caller: a call counts the references of its arrays by atomic instructions, 60 ns for each sample.
+    filled = numba.njit(**OPTIONS, inline="always")(fill)
     if not returns:
         return lambda network, x, out=None: filled(network, x, out)
     if is_batch:
 
-        def made(network, x, out=None):  # type: ignore[no-untyped-def]
+        def made(network, x, out=None):
             result = np.empty((x.shape[0], units), dtype)
             filled(network, x, result)
             return result
 
     else:
 
-        def made(network, x, out=None):  # type: ignore[no-untyped-def]
+        def made(network, x, out=None):
             result = np.empty(units, dtype)
             filled(network, x, result)
             return result
@@ -374,13 +403,22 @@ def _predict_with(network, x, out=None):  # type: ignore[no-untyped-def] # Numba
     return made
 
 
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+def function(model: Sequential) -> Callable[..., Any]:
+    """See Sequential.as_njit."""
+    model._need_built()
+    network = frozen(model)
 
-
-def function(network: Network) -> Callable[..., Any]:
-    """The function of Sequential.as_njit."""
-
-    def predict(x, out=None):  # type: ignore[no-untyped-def]
+    def predict(x, out=None):
         return predict_with(network, x, out)
 
     return numba.njit(**OPTIONS)(predict) if JIT else predict
+
+
+def frozen(model: Sequential) -> Network:
+    """The model as it is now."""
+    # Multiplied into a product's weights, a factor may leave the range of float32, which each of the two is in.
+    for fold in (True, False):
+        network = Network(steps_of(model, fold=fold), model._shape, model.dtype)
+        if network.is_finite:
+            return network
+    raise ValueError(f"model {model.name!r} has weights that are NaN or infinite; train it anew")

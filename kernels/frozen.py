@@ -1,9 +1,9 @@
 """The network as it predicts, a row of steps, for compiled code of a user's own; see fastmlp/compiled.py.
 
 Other kernels get arrays from Python. This one is called from machine code, for one sample in the middle of another
-loop: it takes addresses, its memory is the stack, and what a network is made of stands in a table, so that it is compiled
-once for all networks. A sum over the inputs is eight sums, which don't wait for each other: in one, the 784 additions of a
-layer of 16 units take four times as long. Bits differ from predict's, which adds in another order.
+loop: it takes addresses, its memory is the stack, and what a network is made of stands in a table, so that it is
+compiled once for all networks. A sum over the inputs is eight sums, none of which waits for another: in one, each of
+the 784 additions of a layer of 16 units would wait for the one before. Bits differ from predict's, whose order differs.
 
 The floating-point state is left as it is found: denormal numbers, which training flushes, are rare in a trained
 network, and they are the caller's business.
@@ -32,9 +32,10 @@ from .simd import (
 )
 
 #: Columns of the table of steps. FIRST and SECOND are the offsets in theta of the step's arrays: weights; factor and
-#: offset; gamma and beta; slope. ACTIVATION is the address of the forward kernel of what follows, or 0, BIAS the offset of
-#: what that adds, and NUMBERS where its numbers begin, as OWN_NUMBERS for the step.
+#: offset; gamma and beta; slope. ACTIVATION is the address of the forward kernel of what follows, or 0, BIAS the offset
+#: of what that adds, and NUMBERS where its numbers begin, as OWN_NUMBERS for the step.
 KIND, INPUTS, UNITS, ROW, FIRST, SECOND, BIAS, ACTIVATION, OWN_NUMBERS, NUMBERS = range(10)
+COLUMNS = 10
 
 #: Kinds: x w, to which the activation adds the bias; x factor + offset; normalization of a sample; slope below zero;
 #: nothing but the activation.
@@ -175,7 +176,7 @@ def prelu(theta, a, at, row, slope):
 
 @part
 def normalize(theta, numbers, a, at, units, gamma, beta, own):
-    """a = gamma (a - mean) / sqrt(variance + epsilon) + beta over the units; with numbers[own + 1] a itself is divided."""
+    """a = gamma (a - mean) / sqrt(variance + epsilon) + beta; with numbers[own + 1] a itself is divided."""
     line, zero = lanes(a), splat(a, 0)
     total, squares = zero, zero
     for j in range(0, units, line):
@@ -276,9 +277,9 @@ def predict_at(head, numbers_at, theta_at, x_at, n, out_at):
                 of the arrays; their types are the pointers'
     """
     out_of_line()
-    columns, count, wide = NUMBERS + 1, head[0], head[3]
-    table = _array_at(head, 4 + count * columns)
-    steps = table[4:].reshape(count, columns)
+    count, wide = head[0], head[3]
+    table = _array_at(head, 4 + count * COLUMNS)
+    steps = table[4:].reshape(count, COLUMNS)
     numbers, theta = _array_at(numbers_at, head[1]), _array_at(theta_at, head[2])
     x = _array_at(x_at, n * steps[0, INPUTS])
     out = _array_at(out_at, n * steps[count - 1, UNITS])
