@@ -763,6 +763,45 @@ class Sequential:
         )
         return out if found else None
 
+    def as_njit(self) -> Any:
+        """The network as a function that your own `@njit` code calls, in loops of any kind, without Python.
+
+            f(x)        output (units,) of a sample x, or (n, units) of a batch (n, ...)
+            f(x, out)   the same into out, which is C-ordered and of float32 or float64: nothing is allocated
+
+        x is an array of float32, float64, integers or truth values, of the shape of a sample or with one more dimension
+        in front; a flat sample (k,) is taken for any input shape. Rows and columns that are cut from larger arrays may
+        lie apart. x is not looked through: where it holds NaN, so does the output. The function can be called from
+        Python, from functions with parallel=True or nogil=True, and from several threads at once.
+
+        The weights are a copy from the time of the call: after more training, call as_njit again and compile anew what
+        calls it. Outputs differ from those of predict by rounding. A function that calls it can't be kept by Numba's
+        cache=True, of which Numba warns, since its code holds the weights' address.
+
+        Raises:
+            RuntimeError: If the model has no weights yet.
+            ValueError: If they are not finite, or a layer has more than 8,192 units. The function itself raises it
+                where shapes don't fit, and Numba a TypingError where types don't.
+
+        >>> import fastmlp, numba
+        >>> import numpy as np
+        >>> model = fastmlp.Sequential([fastmlp.layers.Input((2,)), fastmlp.layers.Dense(1)])
+        >>> model.set_weights([[[1.0], [2.0]], [0.5]])
+        >>> net = model.as_njit()
+        >>> @numba.njit
+        ... def simulate(x, steps):
+        ...     out = np.empty(1)
+        ...     for _ in range(steps):
+        ...         net(x, out)
+        ...         x[0] += 0.1 * out[0]
+        ...     return x
+        >>> simulate(np.array([0.0, 1.0]), 2)
+        array([0.525, 1.   ])
+        """
+        from . import compiled  # not above: who doesn't need it doesn't wait for it
+
+        return compiled.function(self)
+
     # ------------------------------------------------------------------ single batches
 
     def train_on_batch(
