@@ -935,6 +935,14 @@ class Sequential:
         data = pair.for_kernels(self._need_built(), compress=False, train=True)
         return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy.deepcopy keep: layers, weights, and how it is compiled with the optimizer's state."""
+        return saving.state(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Become what __getstate__ kept."""
+        saving.restore(self, kept)
+
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""
         return self.predict(x)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .activations import Form
-from .kernels import activations, losses, metrics, operations, optimizers, sparse_input
+from .kernels import activations, canonical, losses, metrics, operations, optimizers, sparse_input
 from .kernels.by_address import address
 from .kernels.network import INPUT_BLOCK
 from .kernels.plan import (
@@ -275,12 +275,15 @@ class Scoring:
         numbers: Its numbers.
         weighted: Whether the samples' weights count in it.
         counts: How many counts it makes; 0 of a mean.
+        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and a batch's is the mean by
+            the samples' weights.
     """
 
     kernel: Any
     numbers: tuple[float, ...] = ()
     weighted: bool = False
     counts: int = 0
+    canonical: bool = False
 
     def address(self, dtype: str) -> int:
         """Address of its kernel."""
@@ -361,7 +364,8 @@ def plan(
         lowest=layout.tables["lowest"],
         loss=0 if loss is None else loss.address(dtype),
         loss_numbers=0 if loss is None else numbers.add(loss.numbers),
-        joint=int(loss is not None and (loss.kernel, layout.last_activation) in _JOINT),
+        joint=int(loss is not None and (loss.canonical or (loss.kernel, layout.last_activation) in _JOINT)),
+        by_weight=int(loss is not None and loss.canonical),
         direct=int(optimizer == "sgd" and adjust is None and every == 1),
         optimizer=0 if optimizer is None else address(optimizers.KERNELS[optimizer], optimizers.UPDATE, dtype),
         adjust=0 if adjust is None else adjust.address(dtype),
@@ -379,7 +383,7 @@ def compile_all(dtype: str) -> None:
         address(forward, activations.FORWARD, dtype)
         if backward is not None:
             address(backward, activations.BACKWARD, dtype)
-    for kernel in metrics.MEANS.values():
+    for kernel in (*metrics.MEANS.values(), *canonical.KERNELS.values()):
         address(kernel, losses.SCORE, dtype)
     for kernel in metrics.COUNTERS.values():
         address(kernel, metrics.COUNT, dtype)

@@ -2,6 +2,7 @@
 
 description.py  what a model consists of, by name
 native.py       .safetensors, the whole model with its training
+pickled.py      what pickle, joblib and copy.deepcopy keep
 steps.py        the network as it predicts, from which everything is exported
 atomic.py       writing a file so that it is whole or not there
 """
@@ -24,6 +25,7 @@ from .description import (
     training_state,
 )
 from .native import load_model, load_weights, save, save_weights
+from .pickled import restore, state
 
 if TYPE_CHECKING:
     from fastmlp.models import Sequential
@@ -36,9 +38,11 @@ __all__ = [
     "load_weights",
     "model_from_json",
     "model_of",
+    "restore",
     "restore_training_state",
     "save",
     "save_weights",
+    "state",
     "to_json",
     "training_state",
 ]
