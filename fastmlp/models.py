@@ -454,8 +454,8 @@ class Sequential:
         Args:
             x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
                 not copied, and not scaled. Or a matrix of scipy.sparse, best in CSR: its zeros are never made, and
-                plain SGD changes only the weights of columns that occur. Or an iterable of batches (x, y) or (x, y, weights), without y: a generator,
-                a data loader, a list-like object of batches.
+                plain SGD changes only the weights of columns that occur. Or an iterable of batches (x, y) or
+                (x, y, weights), without y: a generator, a data loader, a list-like object of batches.
             y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
@@ -737,7 +737,7 @@ class Sequential:
             return np.concatenate(parts)
         if checks.in_slices(rows, self.dtype):
             pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
-            return np.concatenate([self.predict(np.reshape(piece.x, (len(piece), *shape))) for piece in pieces])
+            return np.concatenate([self.predict(np.asarray(piece.x).reshape(-1, *shape)) for piece in pieces])
         out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
