@@ -60,7 +60,7 @@ class BaseMLP(BaseEstimator):
 
     # ------------------------------------------------------------------ what the two differ in
 
-    def _targets(self, y: Any, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _targets(self, y: Any, incremental: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """Checked targets as the network is trained on them, and as the split for early stopping takes them."""
         raise NotImplementedError
 
@@ -74,10 +74,11 @@ class BaseMLP(BaseEstimator):
 
     # ------------------------------------------------------------------ training
 
-    @property
-    def _read_as(self) -> list[Any]:
+    def _read_as(self, first: bool) -> list[Any]:
         """Types of samples that are read as they are; others are converted to the first."""
-        return [np.dtype(self.dtype or "float32"), np.uint8]
+        if not first:
+            return [self.model_.dtype, np.uint8]
+        return [np.float64, np.float32, np.uint8] if self.dtype is None else [np.dtype(self.dtype), np.uint8]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
         self._validate_params()
@@ -87,13 +88,16 @@ class BaseMLP(BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, dtype=self._read_as, reset=first, y_numeric=self._numeric
-        )
-        targets, labels = self._targets(y, incremental)
-        weights = self._weights(X, labels, sample_weight)
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=self._read_as(first), reset=first,
+            y_numeric=self._numeric,
+        )  # fmt: skip
+        # The computation's, for the targets and weights too; samples of uint8 are read as they are.
+        dtype = np.dtype(X.dtype if X.dtype.kind == "f" else self.dtype or "float32") if first else self.model_.dtype
+        targets, labels = self._targets(y, incremental, dtype)
+        weights = self._weights(X, labels, sample_weight, dtype)
         generator = check_random_state(self.random_state)
         if first:
-            self._begin(X.shape[1], sizes, generator)
+            self._begin(X.shape[1], sizes, dtype, generator)
         elif [layer.units for layer in self._dense[:-1]] != sizes:
             raise ValueError(
                 f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but the training that goes on is of a network "
@@ -107,16 +111,16 @@ class BaseMLP(BaseEstimator):
 
     _numeric = False
 
-    def _weights(self, X: Any, labels: np.ndarray, sample_weight: Any) -> np.ndarray | None:
+    def _weights(self, X: Any, labels: np.ndarray, sample_weight: Any, dtype: np.dtype) -> np.ndarray | None:
         """Weights of the samples, or None."""
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=self._read_as[0])
+        weights = _check_sample_weight(sample_weight, X, dtype=dtype)
         if not weights.any():
             raise ValueError("Sample weights must contain at least one non-zero number: all of sample_weight are zero")
         return weights
 
-    def _begin(self, features: int, sizes: list[int], generator: Any) -> None:
+    def _begin(self, features: int, sizes: list[int], dtype: np.dtype, generator: Any) -> None:
         """A network at its start."""
         last, outputs = self._last()
         self.n_iter_ = self.t_ = 0
@@ -129,7 +133,7 @@ class BaseMLP(BaseEstimator):
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.model_ = network.build(
             features, sizes, outputs, last, activation=self.activation, alpha=self.alpha, dropout=self.dropout,
-            dtype=self._read_as[0].name, generator=generator,
+            dtype=dtype.name, generator=generator,
         )  # fmt: skip
 
     def _split(self, X: Any, targets: Any, labels: Any, weights: Any, generator: Any) -> tuple[Any, Any, Any, Any]:
@@ -192,7 +196,7 @@ class BaseMLP(BaseEstimator):
         """Output (samples, outputs) of the network."""
         if not checked:
             check_is_fitted(self)
-            X = validate_data(self, X, accept_sparse="csr", dtype=self._read_as, reset=False)
+            X = validate_data(self, X, accept_sparse="csr", dtype=self._read_as(False), reset=False)
         return self.model_.predict(X)
 
     # ------------------------------------------------------------------ the network

@@ -50,7 +50,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         class_weight: {label: weight}, "balanced" for weights inverse to the classes' sizes, or None. They are
             multiplied by sample_weight.
         callbacks: Callbacks of fastmlp.callbacks, called in every fit.
-        dtype: "float32", twice as fast, or "float64", as scikit-learn computes with float64 samples; None is float32.
+        dtype: Float type of the computation; None is that of the samples, as in scikit-learn: float32 for float32 and
+            uint8, which are read in place, else float64. "float32" is twice as fast.
 
     Attributes:
         classes_: Labels, in the order of the columns of predict_proba; a list of indices in multilabel classification.
@@ -171,7 +172,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _targets(self, y: Any, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _targets(self, y: Any, incremental: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
@@ -188,7 +189,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 raise ValueError(f"`y` has classes {labels} that are not in `self.classes_`, {self.classes_}")
         if self._label_binarizer.y_type_ == "multiclass":
             return np.searchsorted(self.classes_, y), y
-        targets = self._label_binarizer.transform(y).astype(self._read_as[0])
+        targets = self._label_binarizer.transform(y).astype(dtype)
         return targets, y if targets.shape[1] == 1 else self._label_binarizer.inverse_transform(targets)
 
     def _last(self) -> tuple[str, int]:
@@ -201,11 +202,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _stratified(self) -> bool:  # type: ignore[override]
         return self._last()[1] == 1
 
-    def _weights(self, X: Any, labels: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        weights = super()._weights(X, labels, sample_weight)
+    def _weights(self, X: Any, labels: np.ndarray, sample_weight: Any, dtype: np.dtype) -> np.ndarray | None:
+        weights = super()._weights(X, labels, sample_weight, dtype)
         if self.class_weight is None:
             return weights
-        own = compute_sample_weight(self.class_weight, labels).astype(self._read_as[0])
+        own = compute_sample_weight(self.class_weight, labels).astype(dtype)
         return own if weights is None else own * weights
 
     def _score_of(self, x: Any, y: Any, weights: Any) -> float:

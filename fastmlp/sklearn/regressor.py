@@ -43,7 +43,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change: Epochs without progress after which to stop.
         dropout: Share of the outputs of the hidden layers that a step leaves out.
         callbacks: Callbacks of fastmlp.callbacks.
-        dtype: "float32" or "float64"; None is float32.
+        dtype: "float32", "float64", or None for that of the samples.
 
     Attributes are those of MLPClassifier but classes_; out_activation_ is "identity" or "exp".
 
@@ -143,13 +143,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _targets(self, y: Any, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _targets(self, y: Any, incremental: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' is for counts, y >= 0, but y has {y.min()}; use loss='squared_error'")
         self._outputs = 1 if y.ndim == 1 else y.shape[1]
-        values = np.asarray(y, self._read_as[0])
+        values = np.asarray(y, dtype)
         return values, values
 
     def _last(self) -> tuple[str, int]:
