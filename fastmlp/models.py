@@ -24,6 +24,7 @@ from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
 from .saving.onnx_reader import from_onnx as from_onnx
 from .saving.torch_files import from_torch as from_torch
+from .sparse import Sparse
 from .training import Runner, Samples, Scorer, Trainer, names, penalty
 
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
@@ -322,7 +323,9 @@ class Sequential:
 
     # ------------------------------------------------------------------ data
 
-    def _samples(self, x: Any, name: str = "x", all_finite: bool = True) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _samples(
+        self, x: Any, name: str = "x", all_finite: bool = True
+    ) -> tuple[np.ndarray | Sparse, tuple[int, ...]]:  # fmt: skip
         """User's samples as rows (n, k), and the shape of one; builds nothing."""
         shape = self._shape if self.built else self._layers[0].declared_shape if self._layers else None
         if shape is None:
@@ -334,7 +337,21 @@ class Sequential:
         if checks.in_slices(x, self.dtype):
             checks.samples(x[:1], shape, self.dtype, name)
             return x, shape
-        return checks.samples(x, shape, self.dtype, name, all_finite), shape
+        rows = checks.samples(x, shape, self.dtype, name, all_finite)
+        if isinstance(rows, Sparse):
+            self._check_sparse(name, math.prod(shape))
+        return rows, shape
+
+    def _check_sparse(self, name: str, inputs: int) -> None:
+        """ValueError where a layer would have to see the zeros of a sparse matrix."""
+        first = plans.folded(stages_of(self._layers, inputs))[1][0]
+        if first.kind != plans.DENSE:
+            layer = self._layers[first.owner]
+            raise ValueError(
+                f"{name} is a sparse matrix, but layer {layer.name!r} ({type(layer).__name__}) before the first Dense "
+                "layer works on all inputs, zeros as well; put it behind the Dense layer, apply it to the matrix "
+                f"beforehand, or give {name}.toarray()"
+            )
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
         """User's targets as class indices or None, and as values or None: what the loss and the metrics need."""
@@ -438,8 +455,9 @@ class Sequential:
 
         Args:
             x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
-                not copied, and not scaled. Or an iterable of batches (x, y) or (x, y, weights), without y: a generator,
-                a data loader, a list-like object of batches.
+                not copied, and not scaled. Or a matrix of scipy.sparse, best in CSR: its zeros are never made, and
+                plain SGD changes only the weights of columns that occur. Or an iterable of batches (x, y) or
+                (x, y, weights), without y: a generator, a data loader, a list-like object of batches.
             y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
@@ -715,9 +733,13 @@ class Sequential:
             return np.concatenate(parts)
         rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
+        if isinstance(rows, Sparse):
+            parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
+                     for piece in rows.pieces()]  # fmt: skip
+            return np.concatenate(parts)
         if checks.in_slices(rows, self.dtype):
             pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
-            return np.concatenate([self.predict(piece.x.reshape(len(piece), *shape)) for piece in pieces])
+            return np.concatenate([self.predict(np.asarray(piece.x).reshape(-1, *shape)) for piece in pieces])
         out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
@@ -732,8 +754,8 @@ class Sequential:
             if checks.is_batches(x, None):
                 pieces: Iterable[Any] = inputs_of(x, steps)
             elif watchers.wants_predict_batches:
-                rows = np.asarray(x)
-                pieces = (rows[i : i + batch] for i in range(0, len(rows), batch))
+                rows = checks.in_rows("x", x)
+                pieces = (rows[i : i + batch] for i in range(0, rows.shape[0], batch))
             else:
                 pieces = [x]
             parts = []
@@ -963,7 +985,8 @@ class Sequential:
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """Output (samples, units) of each layer for these samples, by the layers' names, in order.
 
-        A layer whose activation is a layer of its own is given with it. Nothing is trained.
+        A layer whose activation is a layer of its own is given with it. A rescaling in front is left out where x is a
+        sparse matrix. Nothing is trained.
         """
         rows, shape = self._samples(x)
         self._build(shape)
@@ -979,6 +1002,14 @@ class Sequential:
         trainer = self._need_trainer()
         data = pair.for_kernels(self._need_built(), compress=False, train=True)
         return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy.deepcopy keep: layers, weights, and how it is compiled with the optimizer's state."""
+        return saving.state(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Become what __getstate__ kept."""
+        saving.restore(self, kept)
 
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""

@@ -23,6 +23,7 @@ from .kernels.plan import Data
 from .kernels.team import NOT_FINITE
 from .layers import Layer, Variable
 from .metrics import Metric
+from .sparse import Sparse
 
 # Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
 # weights many times, and few enough that their activations stay in the second-level cache.
@@ -48,7 +49,7 @@ _CHUNK = 4096
 class Samples:
     """Checked samples (n, k), targets and weights; `shape` is that of one sample."""
 
-    x: np.ndarray
+    x: np.ndarray | Sparse
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
@@ -357,8 +358,7 @@ class Trainer:
         """
         layout, optimizer = self._layout, self.optimizer
         steps, samples = math.ceil(len(order) / batch), len(order)
-        inputs = len(data.value) / max(1, len(data.starts) - 1) if len(data.starts) else layout.inputs
-        operations = layout.step_operations(min(batch, samples), inputs)
+        operations = layout.step_operations(min(batch, samples), _inputs(layout, data))
         team = min(threads.team_size(operations), layout.most_threads)
         pace = self._paces.get((batch, team))
         weighted = data.weights.size > 0
@@ -451,6 +451,12 @@ class Trainer:
 # ---------------------------------------------------------------------------------------------- inference
 
 
+def _inputs(layout: plans.Layout, data: Data) -> float:
+    """How many inputs of a sample are multiplied, on the average."""
+    rows = (len(data.starts) - 1) // (len(data.parts) - 1)
+    return len(data.value) / max(1, rows) if len(data.starts) else layout.inputs
+
+
 class Runner:
     """Batches through the network of one model, without training; keeps its buffers.
 
@@ -481,7 +487,10 @@ class Runner:
         Returns whether all inputs are finite.
         """
         layout, count = self._layout, len(order)
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
+        weights = layout.weights
+        if len(data.starts):
+            weights += int((_inputs(layout, data) - layout.inputs) * float(layout.tables["units"][1]))
+        size = threads.team_size(2.0 * weights * count, waking=True)
         # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
         # call, in two sizes for each team. Two threads in here at once have two of them.
         batch = 1 if count == 1 else _ROWS_PER_THREAD * size
@@ -513,7 +522,7 @@ class Runner:
         out = np.empty((count, self._layout.outputs), self._layout.dtype)
         return out, self.run(data, np.arange(count), None, _NO_TOTALS, out)
 
-    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray) -> dict[str, np.ndarray]:
+    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray | Sparse) -> dict[str, np.ndarray]:
         """Output of each layer that is a stage, or part of one, for samples (n, k)."""
         layout, tables, plan = self._layout, self._layout.tables, self.plan()
         parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
@@ -543,7 +552,8 @@ class Runner:
             elif not layer.stages(1):
                 continue
             if at < 0:  # a rescaling in front: see plan.layout
-                found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
+                if not isinstance(x, Sparse):
+                    found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
                 continue
             found[layer.name] = np.concatenate(parts[at])
         return found

@@ -60,6 +60,8 @@ class Plan(NamedTuple):
     turn         the first activations that are kept in lanes, 1 .. stages
     loss         kernel, see losses.py; its numbers begin at numbers[loss_numbers]
     joint        1 where the loss gives the gradient by z of the last layer
+    by_weight    1 where in training a batch's loss is the mean by its samples' weights, and penalties on parameters are
+                 divided by the sum of these weights
     means        (means, 3) metrics that are means: kernel, its numbers, whether samples' weights count
     counters     (counters, 4) metrics that count: kernel, its numbers, whether weights count, its place in totals
     direct       1 where the optimizer is plain SGD and nothing else: its step is added while the gradient is summed
@@ -77,6 +79,7 @@ class Plan(NamedTuple):
     loss: int
     loss_numbers: int
     joint: int
+    by_weight: int
     means: np.ndarray
     counters: np.ndarray
     direct: int

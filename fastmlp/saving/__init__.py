@@ -4,6 +4,7 @@ description.py  what a model consists of, by name
 native.py       .safetensors, the whole model with its training
 onnx_files.py   .onnx, written; onnx_reader.py reads them
 torch_files.py  state dicts of torch.nn.Sequential
+pickled.py      what pickle, joblib and copy.deepcopy keep
 steps.py        the network as it predicts, from which everything is exported
 atomic.py       writing a file so that it is whole or not there
 """
@@ -26,6 +27,7 @@ from .description import (
     training_state,
 )
 from .native import load_model, load_weights, save, save_weights
+from .pickled import restore, state
 
 if TYPE_CHECKING:
     from fastmlp.models import Sequential
@@ -38,9 +40,11 @@ __all__ = [
     "load_weights",
     "model_from_json",
     "model_of",
+    "restore",
     "restore_training_state",
     "save",
     "save_weights",
+    "state",
     "to_json",
     "training_state",
 ]
