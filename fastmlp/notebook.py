@@ -29,12 +29,12 @@ _WIDTH, _HEIGHT = 150, 30
 # ------------------------------------------------------------------ tables
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], foot: str, title: str) -> str:
-    """A table of cells that are HTML already; the first column to the left, the others to the right."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], foot: str, title: str, texts: int = 1) -> str:
+    """A table of cells that are HTML already; the first columns, of texts, to the left, the others to the right."""
     line = "border:0;border-bottom:1px solid rgba(128,128,128,.35)"
 
     def row(cells: Sequence[str], tag: str) -> str:
-        sides = ["left", *["right"] * (len(cells) - 1)]
+        sides = ["left"] * texts + ["right"] * (len(cells) - texts)
         return "<tr style='background:none'>" + "".join(
             f"<{tag} style='{line};text-align:{side};padding:.2em .8em'>{cell}</{tag}>"
             for side, cell in zip(sides, cells)
@@ -68,29 +68,26 @@ def model_html(model: Sequential) -> str:
         if model.optimizer is not None and model.loss is not None:
             foot += f" &middot; {escape(type(model.optimizer).__name__)} on {escape(str(model.loss.name))}"
     return _table(["Layer", "Type", "Activation", "Output shape", "Parameters"], rows, foot,
-                  f"<b>{escape(model.name)}</b>")  # fmt: skip
+                  f"<b>{escape(model.name)}</b>", texts=3)  # fmt: skip
 
 
 def history_html(history: History) -> str:
     """Last and best values of each quantity, and their curves, training beside validation."""
     values = {name: v for name, v in history.history.items() if v and np.ndim(v[-1]) == 0}
+    validated = any(name.startswith("val_") for name in values)
     rows = []
     for name in dict.fromkeys(name.removeprefix("val_") for name in values):
         training, validation = values.get(name), values.get(f"val_{name}")
         followed = f"val_{name}" if validation else name
-        rows.append(
-            [
-                escape(name),
-                _last(training),
-                _last(validation),
-                _best(values[followed], history.places.get(followed), direction(name)),
-                _curves(training, validation),
-            ]
-        )
+        best = _best(values[followed], history.places.get(followed), direction(name))
+        last = [_last(training), *[_last(validation)] * validated]
+        rows.append([escape(name), *last, best, _curves(training, validation)])
+    head = ["", "Training", *["Validation"] * validated, "Best (epoch)"]
+    key = [f"<span style='color:{_TRAINING}'>training</span>",
+           *[f"<span style='color:{_VALIDATION}'>validation</span>"] * validated]  # fmt: skip
     seconds = sum(history.seconds)
     foot = f"{len(history.epoch)} epochs in {seconds:.3g} s" if history.epoch else "no epoch yet"
-    key = f"<span style='color:{_TRAINING}'>training</span>, <span style='color:{_VALIDATION}'>validation</span>"
-    return _table(["", "Training", "Validation", "Best (epoch)", key], rows, foot, "<b>History</b>")
+    return _table([*head, ", ".join(key)], rows, foot, "<b>History</b>")
 
 
 def _number(value: float) -> str:
@@ -118,7 +115,7 @@ def _curves(training: Sequence[float] | None, validation: Sequence[float] | None
         return ""
     low, high = min(finite), max(finite)
     longest = max(len(values) for _, values in given)
-    every = -(-longest // (2 * _WIDTH))  # more points than that can't be seen
+    every = -(-longest // _WIDTH)  # more points than that can't be seen
     drawn = ""
     for color, values in given:
         points = [
@@ -136,7 +133,7 @@ def _curves(training: Sequence[float] | None, validation: Sequence[float] | None
 
 def _at(value: float, low: float, high: float, length: int) -> str:
     """Pixel of a value; the middle where there is no range."""
-    return f"{length * ((value - low) / (high - low) if high > low else 0.5):.4g}"
+    return f"{length * ((value - low) / (high - low) if high > low else 0.5):.1f}"
 
 
 # ------------------------------------------------------------------ progress
@@ -146,7 +143,7 @@ def is_notebook() -> bool:
     """Whether code runs in a notebook's kernel, whose page can change what it shows."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
-    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)  # hosts derive their own from it
 
 
 class Line:
