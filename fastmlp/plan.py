@@ -282,8 +282,8 @@ class Scoring:
         numbers: Its numbers.
         weighted: Whether the samples' weights count in it.
         counts: How many counts it makes; 0 of a mean.
-        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and a batch's is the mean by
-            the samples' weights.
+        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and in training a batch's
+            is the mean by the samples' weights.
     """
 
     kernel: Any
