@@ -225,7 +225,7 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     tables = {
         "units": units,
         "row": row,
-        "offset": np.cumsum([0, *row[:-1]]),
+        "offset": np.roll(np.cumsum([0, *row[1:]]), 1),  # the inputs lie behind the others
         "kind": [_kind(stage) for stage in stages],
         "weights": weights,
         "bias": bias,
@@ -428,6 +428,7 @@ def scratch(
     train: bool = False,
     weighted: bool = False,
     partial: int = 0,
+    dense: bool = True,
 ) -> Scratch:
     """Buffers for batches of up to `capacity` rows.
 
@@ -440,15 +441,16 @@ def scratch(
         train: Whether it is trained.
         weighted: Whether samples have weights.
         partial: Sums that the optimizer's adjustments need.
+        dense: Whether dense rows are read; compressed ones take no room, however wide they are.
     """
     row, turn = layout.tables["row"], int(layout.tables["turn"])
     capacity = padded(capacity, layout.dtype)
-    rows = int(row.sum()) * capacity
+    rows, inputs = int(row[1:].sum()) * capacity, int(row[0]) * capacity if dense else 0
     kept = train and any(stage.activation[0] in activations.KEEP_SLOPES for stage in layout.stages)
     worked = sum(2 * int(width) for stage, width in zip(layout.stages, row[1:]) if stage.kind != DENSE)
     return Scratch(
         capacity=capacity,
-        acts=aligned_zeros(rows, layout.dtype),
+        acts=aligned_zeros(rows + inputs, layout.dtype),
         delta=aligned_zeros(rows, layout.dtype),
         slopes=aligned_zeros(rows if kept else 0, layout.dtype),
         gradient=aligned_zeros(layout.size if swept else 0, layout.dtype),
