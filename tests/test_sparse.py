@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import compiled_only
 
 import fastmlp
 from fastmlp import layers, sparse, threads
@@ -168,6 +169,7 @@ def test_weights_and_validation_data_are_those_of_dense_samples():
         assert_alike(one, trained(x, y, 8, fit={**weights, "validation_data": (other, held_out)}))
 
 
+@compiled_only
 @pytest.mark.parametrize("hidden", [(8,), (100,)])
 def test_two_threads_give_the_bits_of_one(hidden, monkeypatch):
     x, y = scipy_sparse.random_array((N, K), density=0.3, format="csr", dtype=np.float32, rng=2), labels()
