@@ -548,7 +548,7 @@ def _compressed(layout: Layout, x: np.ndarray, columns: np.ndarray, parts: np.nd
 def _compressed_rows(layout: Layout, x: Sparse, parts: np.ndarray) -> tuple[np.ndarray, ...]:
     """The same of rows that come without their zeros."""
     if len(parts) > 2:
-        _halve(parts, np.bincount(x.columns, minlength=x.shape[1]))
+        _halve(parts, x.count_columns())
     counts = np.empty((len(x), len(parts) - 1), np.int64)
     sparse_input.count_groups_of_rows(x.indptr, x.indices, x.values, parts, counts)
     starts, column, value, row_lines = _room(layout, x.shape[1], counts, x.values.dtype)
