@@ -74,8 +74,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> from sklearn.datasets import make_classification
     >>> x, y = make_classification(n_samples=100, random_state=1)
     >>> classifier = MLPClassifier(random_state=1, max_iter=300, tol=1e-3).fit(x, y)
-    >>> classifier.predict_proba(x[:1]).round(2).shape, classifier.predict(x[:5])
-    ((1, 2), array([0, 0, 1, 0, 0]))
+    >>> classifier.predict_proba(x).shape
+    (100, 2)
+    >>> bool((classifier.predict(x) == y).mean() > 0.9)
+    True
     """
 
     _parameter_constraints = {  # noqa: RUF012 - scikit-learn's name and form
