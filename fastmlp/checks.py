@@ -13,6 +13,7 @@ import numpy as np
 
 from . import sparse
 from .arrays import for_kernels as _for_kernels
+from .arrays import is_array
 from .arrays import numbers as _array
 
 Described = TypeVar("Described")
@@ -120,6 +121,12 @@ def samples(
     return array
 
 
+def shape_of_one(name: str, x: Any) -> tuple[int, ...]:
+    """Shape of a sample, where the model doesn't know it yet."""
+    shape = x.shape if hasattr(x, "shape") else _array(name, x).shape
+    return tuple(shape[1:]) or (1,)
+
+
 def in_rows(name: str, x: Any) -> Any:
     """Samples in a form whose rows can be sliced."""
     return x.tocsr() if sparse.is_sparse(x) else _array(name, x)
@@ -194,12 +201,15 @@ def weights(values: Any, count: int, dtype: np.dtype, name: str) -> np.ndarray:
 
 def class_weights(given: Any, classes: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
     """Weight of each sample by its class, of which there are `count`; those not in the dictionary weigh 1."""
-    if not isinstance(given, dict):
+    if hasattr(given, "to_dict"):
+        given = given.to_dict()  # a series of pandas: its index has the classes
+    if not isinstance(given, Mapping):
         raise TypeError(f"class_weight must be a dictionary {{class index: weight}}, got {given!r}")
     made = np.ones(len(classes), dtype)
     for label, weight in given.items():
         if positive_int("a class in class_weight", label, 0) >= count:
             raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {count - 1}")
+        weight = weight.item() if getattr(weight, "shape", None) == () else weight  # a scalar of PyTorch or JAX
         made[classes == label] = number(f"the weight of class {label}", weight, 0.0)
     return made
 
@@ -220,9 +230,7 @@ def in_slices(x: Any, dtype: np.dtype) -> bool:
 
 def is_batches(x: Any, y: Any) -> bool:
     """Whether x, without y, is an iterable of batches rather than an array."""
-    if y is not None or isinstance(x, (np.ndarray, list, tuple, str, bytes)) or hasattr(x, "__array__"):
-        return False
-    if sparse.is_sparse(x):
+    if y is not None or isinstance(x, (np.ndarray, list, tuple, str, bytes)) or is_array(x):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import arrays, checks
 from .activations import Form, apply
 from .kernels import canonical as _canonical
 from .kernels import custom as _custom
@@ -59,7 +59,7 @@ class Loss(Configurable, kind="loss"):
 
         Weighted by sample_weight (n,), and still divided by n.
         """
-        predictions = np.asarray(y_pred)
+        predictions = arrays.numbers("y_pred", y_pred)
         dtype = np.dtype(np.float64 if predictions.dtype == np.float64 else np.float32)
         predictions = np.ascontiguousarray(predictions, dtype)
         if predictions.ndim != 2:

@@ -329,7 +329,7 @@ class Sequential:
         """User's samples as rows (n, k), and the shape of one; builds nothing."""
         shape = self._shape if self.built else self._layers[0].declared_shape if self._layers else None
         if shape is None:
-            shape = np.shape(x)[1:] or (1,)
+            shape = checks.shape_of_one(name, x)
         if not self.built:
             if not self._dense:
                 raise ValueError(f"model {self.name!r} has no Dense layer; add one")
@@ -454,10 +454,12 @@ class Sequential:
         """Train.
 
         Args:
-            x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
-                not copied, and not scaled. Or a matrix of scipy.sparse, best in CSR: its zeros are never made, and
-                plain SGD changes only the weights of columns that occur. Or an iterable of batches (x, y) or
-                (x, y, weights), without y: a generator, a data loader, a list-like object of batches.
+            x: Samples, shape (samples, *input_shape), anything that holds numbers: arrays and tensors of NumPy,
+                PyTorch, JAX and others, tables of pandas, polars and pyarrow, lists. uint8 and the model's own float
+                type are not scaled, and not copied where they lie row by row. Or a matrix of scipy.sparse, best in
+                CSR: its zeros are never made, and plain SGD changes only the weights of columns that occur. Or an
+                iterable of batches (x, y) or (x, y, weights), without y: a generator, a data loader, a list-like
+                object of batches.
             y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.

@@ -225,7 +225,7 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     tables = {
         "units": units,
         "row": row,
-        "offset": np.cumsum([0, *row[:-1]]),
+        "offset": np.roll(np.cumsum([0, *row[1:]]), 1),  # the inputs lie behind the others
         "kind": [_kind(stage) for stage in stages],
         "weights": weights,
         "bias": bias,
@@ -282,8 +282,8 @@ class Scoring:
         numbers: Its numbers.
         weighted: Whether the samples' weights count in it.
         counts: How many counts it makes; 0 of a mean.
-        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and a batch's is the mean by
-            the samples' weights.
+        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and in training a batch's
+            is the mean by the samples' weights.
     """
 
     kernel: Any
@@ -432,6 +432,7 @@ def scratch(
     train: bool = False,
     weighted: bool = False,
     partial: int = 0,
+    dense: bool = True,
 ) -> Scratch:
     """Buffers for batches of up to `capacity` rows.
 
@@ -444,15 +445,16 @@ def scratch(
         train: Whether it is trained.
         weighted: Whether samples have weights.
         partial: Sums that the optimizer's adjustments need.
+        dense: Whether dense rows are read; compressed ones take no room, however wide they are.
     """
     row, turn = layout.tables["row"], int(layout.tables["turn"])
     capacity = padded(capacity, layout.dtype)
-    rows = int(row.sum()) * capacity
+    rows, inputs = int(row[1:].sum()) * capacity, int(row[0]) * capacity if dense else 0
     kept = train and any(stage.activation[0] in activations.KEEP_SLOPES for stage in layout.stages)
     worked = sum(2 * int(width) for stage, width in zip(layout.stages, row[1:]) if stage.kind != DENSE)
     return Scratch(
         capacity=capacity,
-        acts=aligned_zeros(rows, layout.dtype),
+        acts=aligned_zeros(rows + inputs, layout.dtype),
         delta=aligned_zeros(rows, layout.dtype),
         slopes=aligned_zeros(rows if kept else 0, layout.dtype),
         gradient=aligned_zeros(layout.size if swept else 0, layout.dtype),
@@ -550,7 +552,7 @@ def _compressed(layout: Layout, x: np.ndarray, columns: np.ndarray, parts: np.nd
 def _compressed_rows(layout: Layout, x: Sparse, parts: np.ndarray) -> tuple[np.ndarray, ...]:
     """The same of rows that come without their zeros."""
     if len(parts) > 2:
-        _halve(parts, np.bincount(x.columns, minlength=x.shape[1]))
+        _halve(parts, x.count_columns())
     counts = np.empty((len(x), len(parts) - 1), np.int64)
     sparse_input.count_groups_of_rows(x.indptr, x.indices, x.values, parts, counts)
     starts, column, value, row_lines = _room(layout, x.shape[1], counts, x.values.dtype)

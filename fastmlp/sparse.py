@@ -44,10 +44,10 @@ class Sparse:
         """Type of the values."""
         return self.values.dtype
 
-    @property
-    def columns(self) -> np.ndarray:
-        """Columns of the numbers that are kept, in turn."""
-        return self.indices[self.indptr[0] : self.indptr[-1]]
+    def count_columns(self) -> np.ndarray:
+        """(k,): how many rows have a number other than zero in each column."""
+        kept = slice(self.indptr[0], self.indptr[-1])
+        return np.bincount(self.indices[kept][self.values[kept] != 0], minlength=self.shape[1])
 
     def __getitem__(self, which: Any) -> Sparse:
         """Those rows: of a slice without a copy, else of an array of indices."""

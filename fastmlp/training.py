@@ -324,15 +324,16 @@ class Trainer:
             )  # fmt: skip
         return found
 
-    def scratch(self, batch: int, scorer: Scorer, weighted: bool, team: int) -> Any:
-        """Buffers for batches of up to so many rows."""
-        key = batch, scorer.means, weighted, team
+    def scratch(self, batch: int, scorer: Scorer, data: Data, team: int) -> Any:
+        """Buffers for batches of up to so many rows of the data."""
+        weighted, dense = data.weights.size > 0, data.starts.size == 0
+        key = batch, scorer.means, weighted, dense, team
         if key not in self._scratch:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
             made = plans.scratch(
                 self._layout, batch, team, scorer.means, train=True, weighted=weighted,
-                partial=0 if self._adjust is None else self._adjust.partial,
+                partial=0 if self._adjust is None else self._adjust.partial, dense=dense,
             )  # fmt: skip
             self._scratch[key] = made._replace(gradient=self._gradient)
         return self._scratch[key]
@@ -361,8 +362,7 @@ class Trainer:
         operations = layout.step_operations(min(batch, samples), _inputs(layout, data))
         team = min(threads.team_size(operations), layout.most_threads)
         pace = self._paces.get((batch, team))
-        weighted = data.weights.size > 0
-        scratch, plan = self.scratch(batch, scorer, weighted, team), self.plan(scorer)
+        scratch, plan = self.scratch(batch, scorer, data, team), self.plan(scorer)
         start = optimizer.iterations
 
         def take(size: int, first: int, last: int) -> float:
@@ -424,7 +424,8 @@ class Trainer:
         # As a step of which the optimizer changes nothing, so that the gradient is left.
         plan = self.plan(scorer)._replace(direct=0, trainable=0, adjust=0, every=1)
         scratch = plans.scratch(
-            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0
+            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0,
+            dense=data.starts.size == 0,
         )  # fmt: skip
         totals, theta = plans.totals(plan, scorer.scorings), plans.aligned_copy(self._theta)
         threads.run(
@@ -467,7 +468,7 @@ class Runner:
 
     def __init__(self, layout: plans.Layout, theta: np.ndarray):
         self._layout, self._theta = layout, theta
-        self._workspaces: dict[tuple[int, int, int, bool], list[Any]] = {}
+        self._workspaces: dict[tuple[int, int, int, bool, bool], list[Any]] = {}
         self._plans: dict[Any, Any] = {}
 
     def plan(self, scorer: Scorer | None = None) -> Any:
@@ -495,11 +496,12 @@ class Runner:
         # call, in two sizes for each team. Two threads in here at once have two of them.
         batch = 1 if count == 1 else _ROWS_PER_THREAD * size
         means, weighted = 0 if scorer is None else scorer.means, data.weights.size > 0
-        kept = self._workspaces.setdefault((batch, size, means, weighted), [])
+        dense = data.starts.size == 0
+        kept = self._workspaces.setdefault((batch, size, means, weighted, dense), [])
         try:
             scratch = kept.pop()
         except IndexError:
-            scratch = plans.scratch(layout, batch, size, means, weighted=weighted)
+            scratch = plans.scratch(layout, batch, size, means, weighted=weighted, dense=dense)
         threads.run(
             kernels.run, size, scratch.sync,
             self.plan(scorer), self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES, data, order, batch,
@@ -526,7 +528,7 @@ class Runner:
         """Output of each layer that is a stage, or part of one, for samples (n, k)."""
         layout, tables, plan = self._layout, self._layout.tables, self.plan()
         parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
-        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1)
+        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1, dense=not isinstance(x, Sparse))
         capacity = scratch.capacity
         for first in range(0, len(x), _ROWS_PER_THREAD):
             rows = x[first : first + _ROWS_PER_THREAD]

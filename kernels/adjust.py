@@ -244,8 +244,9 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
                     n, m, distance, number = m, n, 1, row
                 else:
                     distance, number = row, 1
-                partial[0] += add_orthogonal_penalty(theta, gradient, start, n, distance, m, number,
-                                                     penalized * numbers[own + 2], every, partial, 2 * count)  # fmt: skip
+                factor = penalized * numbers[own + 2]
+                partial[0] += add_orthogonal_penalty(theta, gradient, start, n, distance, m, number, factor, every,
+                                                     partial, 2 * count)  # fmt: skip
         if totals.size > 0:
             for c in range(count):
                 totals[0] += rows * partial[2 * c]

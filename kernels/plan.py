@@ -5,8 +5,9 @@ activation, which may be linear.
 
     theta    all parameters, flat; per dense layer its weights row by row (k rows), then its bias, one row; per
              operation its rows of parameters. Behind them a row of zeros, and what operations keep besides
-    acts     per stage the activations of the batch; first room for the batch's inputs as floats
-    delta    the same layout: gradient of the loss by z
+    acts     per stage the activations of the batch; behind them room for the batch's inputs as floats, where dense
+             rows are read
+    delta    the same layout without the inputs: gradient of the loss by z
 
 Every row is padded to whole lines of 64 bytes, so that a row of up to 16 float32 is one line; the padding of the
 weights stays zero. Stage l reads the activations l and writes l + 1; 0 is the input.
@@ -120,8 +121,8 @@ class Scratch(NamedTuple):
 
     capacity      rows, padded; places the layers in acts and delta, and is the distance of two rows of lanes
     acts, delta   see above
-    slopes        the same layout: slopes of the activations that keep them; (0,) where there are none
-    turned        the same layout as rows: deltas of what is kept in lanes
+    slopes        as delta: slopes of the activations that keep them; (0,) where there are none
+    turned        as delta, in rows: deltas of what is kept in lanes
     sums          for each part of the inputs, capacity rows of activations `turn`: their sums over it
     work          what operations keep from forward to backward
     labels        (capacity,) class indices of the batch, in theta's dtype

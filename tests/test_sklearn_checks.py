@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 
-# scikit-learn warns, and so do the estimators, where max_iter ends a training; its checks train for as long as it takes.
+# Its own estimators warn, too, where max_iter ends a training; the checks train for as long as that takes.
 @pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}")
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])
 def test_it_passes_the_checks_of_scikit_learn(estimator, check):

@@ -16,11 +16,17 @@ True
 """
 
 try:
-    import sklearn as _sklearn  # noqa: F401
+    import sklearn as _sklearn
 except ModuleNotFoundError as error:
     if error.name != "sklearn":
         raise
     raise ImportError('fastmlp.sklearn needs scikit-learn 1.6 or later: pip install "fastmlp[sklearn]"') from error
+
+if tuple(int(part) for part in _sklearn.__version__.split(".")[:2]) < (1, 6):
+    raise ImportError(
+        f"fastmlp.sklearn needs scikit-learn 1.6 or later, here is {_sklearn.__version__}: "
+        'pip install -U "fastmlp[sklearn]"'
+    )
 
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor

@@ -80,7 +80,7 @@ class BaseMLP(BaseEstimator):
             return [self.model_.dtype, np.uint8]
         return [np.float64, np.float32, np.uint8] if self.dtype is None else [np.dtype(self.dtype), np.uint8]
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> None:
         self._validate_params()
         sizes = network.sizes_of(self.hidden_layer_sizes)
         optimizer = network.optimizer_of(self)
@@ -107,7 +107,6 @@ class BaseMLP(BaseEstimator):
             self.model_.compile(optimizer, Canonical(self._last()[0]))
         X, targets, weights, held_out = self._split(X, targets, labels, weights, generator)
         self._train(X, targets, weights, held_out, generator, 1 if incremental else self.max_iter)
-        return self
 
     _numeric = False
 
@@ -115,7 +114,7 @@ class BaseMLP(BaseEstimator):
         """Weights of the samples, or None."""
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=dtype)
+        weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=dtype)
         if not weights.any():
             raise ValueError("Sample weights must contain at least one non-zero number: all of sample_weight are zero")
         return weights

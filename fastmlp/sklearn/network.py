@@ -126,9 +126,8 @@ def optimizer_of(estimator: Any) -> Optimizer:
     name = checks.known_name("solver", solver, optimizers.NAMES)
     if name == "sgd":
         return optimizers.SGD(rate, estimator.momentum, estimator.nesterovs_momentum)
+    options: dict[str, Any] = {}
     if name in ("adam", "adamw", "nadam", "adamax"):
-        made = type(optimizers.get(name))(
-            rate, beta_1=estimator.beta_1, beta_2=estimator.beta_2, epsilon=estimator.epsilon
-        )
-        return made
-    return type(optimizers.get(name))(rate)
+        options = {"beta_1": estimator.beta_1, "beta_2": estimator.beta_2, "epsilon": estimator.epsilon}
+    named: Optimizer = type(optimizers.get(name))(rate, **options)
+    return named

@@ -128,7 +128,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises:
             ValueError: If a parameter or the data are wrong, or the weights become infinite.
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        self._fit(X, y, sample_weight, incremental=False)
+        return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train one epoch, as fit does, and go on from there in the next call.
@@ -141,7 +142,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises:
             ValueError: As fit; with early_stopping.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
 
     def _targets(self, y: Any, incremental: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         if y.ndim == 2 and y.shape[1] == 1:
