@@ -162,7 +162,7 @@ def test_int8_says_what_it_costs_and_the_header_does_as_said(tmp_path, classifie
     assert result.accuracy == (expected.argmax(axis=1) == y).mean()
     assert result.exported_accuracy == (np.array(classes(x)) == y).mean()
     text = (tmp_path / "small.h").read_text()
-    assert str(result) in text
+    assert str(result)[1:] in text
     assert "static const signed char small_whole_0[40]" in text
     assert "small_weights_0" not in text
 
@@ -289,5 +289,7 @@ def test_data_that_do_not_fit_are_refused_and_the_old_file_stays(tmp_path):
 
 def test_a_comparison_reads_as_a_sentence():
     result = c_header.Comparison(1000, 0.0123, 0.999, 0.981, 0.98)
-    assert str(result) == ("beside predict on 1,000 samples: outputs differ by at most 0.0123, 99.90% have the same "
-                           "class; accuracy 98.00% instead of 98.10%")  # fmt: skip
+    assert str(result) == (
+        "compared with predict on 1,000 samples: outputs differ by at most 0.0123, 99.90% have the same class; "
+        "accuracy 98.00% instead of 98.10%"
+    )

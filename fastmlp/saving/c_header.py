@@ -44,7 +44,7 @@ class Comparison:
     exported_accuracy: float | None = None
 
     def __str__(self) -> str:
-        text = f"beside predict on {self.samples:,} samples: outputs differ by at most {self.difference:.3g}"
+        text = f"compared with predict on {self.samples:,} samples: outputs differ by at most {self.difference:.3g}"
         if self.same is not None:
             text += f", {self.same:.2%} have the same class"
         if self.accuracy is not None:
@@ -243,7 +243,7 @@ def _text(model: Sequential, file: str, name: str, steps: Sequence[Step], compar
     yield f" *     {_description(steps, inputs)}\n *\n"
     yield f" * {size:,} bytes of {'weights in int8 and other numbers' if small else 'numbers'} in float32.\n"
     if compared is not None:
-        yield f" * It was compared {compared}.\n"
+        yield f" * {str(compared).capitalize()}.\n"
     elif small:
         yield " * What int8 costs was not measured: give export samples, x=..., to have it stand here.\n"
     yield f" *\n *     float x[{upper}_INPUTS], out[{upper}_OUTPUTS];\n *     {name}_predict(x, out);\n"
@@ -291,7 +291,8 @@ def _predict(steps: Sequence[Step], name: str, inputs: int) -> Iterator[str]:
     moved = [inputs] * copied + [step.units for step in steps if isinstance(step, Affine)]
     places = iter([*("ab"[i % 2] for i in range(len(moved) - 1)), "out"])
     buffers = {letter: max(widths) for i, letter in enumerate("ab") if (widths := moved[:-1][i::2])}
-    yield "\n/* Outputs of a sample: x has _INPUTS numbers, out _OUTPUTS, and they don't overlap. */"
+    upper = name.upper()
+    yield f"\n/* Outputs of a sample: {upper}_INPUTS numbers x, in C order; {upper}_OUTPUTS into other memory, out. */"
     yield f"\nstatic inline void {name}_predict(const float *x, float *out)\n{{\n"
     for letter, width in buffers.items():
         yield f"    float {letter}[{width}];\n"
