@@ -57,9 +57,6 @@ class Network:
         steps: What predict does, see saving.steps.
         shape: Of a sample.
         dtype: Type in which it computes, float32 or float64.
-
-    Raises:
-        ValueError: If a layer is too wide for the stack.
     """
 
     def __init__(self, steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype):
@@ -68,11 +65,7 @@ class Network:
         rows = _rows(self.steps)
         widest = max(rows, key=lambda row: row.units)
         self.wide = padded(widest.units, dtype)
-        if self.wide > kernels.WIDEST:
-            raise ValueError(
-                f"layer {widest.layer!r} has {widest.units:,} numbers of a sample; up to {kernels.WIDEST:,} fit the "
-                "stack of a compiled function: use predict"
-            )
+        self.widest = widest.layer, widest.units
         arrays: list[np.ndarray] = [np.zeros(self.wide)]
         offset, numbers, table = self.wide, list[float](), list[list[int]]()
         inputs = self.inputs
@@ -419,6 +412,12 @@ def frozen(model: Sequential) -> Network:
     # Multiplied into a product's weights, a factor may leave the range of float32, which each of the two is in.
     for fold in (True, False):
         network = Network(steps_of(model, fold=fold), model._shape, model.dtype)
+        if network.wide > kernels.WIDEST:
+            layer, units = network.widest
+            raise ValueError(
+                f"layer {layer!r} has {units:,} numbers of a sample; up to {kernels.WIDEST:,} fit the stack of a "
+                "compiled function: use predict"
+            )
         if network.is_finite:
             return network
     raise ValueError(f"model {model.name!r} has weights that are NaN or infinite; train it anew")
