@@ -23,6 +23,9 @@ from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
+from .saving.onnx_reader import from_onnx as from_onnx
+from .saving.torch_files import from_torch as from_torch
+from .sparse import Sparse
 from .training import Runner, Samples, Scorer, Trainer, divergence, names, penalty
 
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
@@ -321,11 +324,13 @@ class Sequential:
 
     # ------------------------------------------------------------------ data
 
-    def _samples(self, x: Any, name: str = "x", all_finite: bool = True) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _samples(
+        self, x: Any, name: str = "x", all_finite: bool = True
+    ) -> tuple[np.ndarray | Sparse, tuple[int, ...]]:  # fmt: skip
         """User's samples as rows (n, k), and the shape of one; builds nothing."""
         shape = self._shape if self.built else self._layers[0].declared_shape if self._layers else None
         if shape is None:
-            shape = np.shape(x)[1:] or (1,)
+            shape = checks.shape_of_one(name, x)
         if not self.built:
             if not self._dense:
                 raise ValueError(f"model {self.name!r} has no Dense layer; add one")
@@ -333,7 +338,21 @@ class Sequential:
         if checks.in_slices(x, self.dtype):
             checks.samples(x[:1], shape, self.dtype, name)
             return x, shape
-        return checks.samples(x, shape, self.dtype, name, all_finite), shape
+        rows = checks.samples(x, shape, self.dtype, name, all_finite)
+        if isinstance(rows, Sparse):
+            self._check_sparse(name, math.prod(shape))
+        return rows, shape
+
+    def _check_sparse(self, name: str, inputs: int) -> None:
+        """ValueError where a layer would have to see the zeros of a sparse matrix."""
+        first = plans.folded(stages_of(self._layers, inputs))[1][0]
+        if first.kind != plans.DENSE:
+            layer = self._layers[first.owner]
+            raise ValueError(
+                f"{name} is a sparse matrix, but layer {layer.name!r} ({type(layer).__name__}) before the first Dense "
+                "layer works on all inputs, zeros as well; put it behind the Dense layer, apply it to the matrix "
+                f"beforehand, or give {name}.toarray()"
+            )
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
         """User's targets as class indices or None, and as values or None: what the loss and the metrics need."""
@@ -436,9 +455,12 @@ class Sequential:
         """Train.
 
         Args:
-            x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
-                not copied, and not scaled. Or an iterable of batches (x, y) or (x, y, weights), without y: a generator,
-                a data loader, a list-like object of batches.
+            x: Samples, shape (samples, *input_shape), anything that holds numbers: arrays and tensors of NumPy,
+                PyTorch, JAX and others, tables of pandas, polars and pyarrow, lists. uint8 and the model's own float
+                type are not scaled, and not copied where they lie row by row. Or a matrix of scipy.sparse, best in
+                CSR: its zeros are never made, and plain SGD changes only the weights of columns that occur. Or an
+                iterable of batches (x, y) or (x, y, weights), without y: a generator, a data loader, a list-like
+                object of batches.
             y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
@@ -719,9 +741,13 @@ class Sequential:
             return np.concatenate(parts)
         rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
+        if isinstance(rows, Sparse):
+            parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
+                     for piece in rows.pieces()]  # fmt: skip
+            return np.concatenate(parts)
         if checks.in_slices(rows, self.dtype):
             pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
-            return np.concatenate([self.predict(piece.x.reshape(len(piece), *shape)) for piece in pieces])
+            return np.concatenate([self.predict(np.asarray(piece.x).reshape(-1, *shape)) for piece in pieces])
         out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
@@ -736,8 +762,8 @@ class Sequential:
             if checks.is_batches(x, None):
                 pieces: Iterable[Any] = inputs_of(x, steps)
             elif watchers.wants_predict_batches:
-                rows = np.asarray(x)
-                pieces = (rows[i : i + batch] for i in range(0, len(rows), batch))
+                rows = checks.in_rows("x", x)
+                pieces = (rows[i : i + batch] for i in range(0, rows.shape[0], batch))
             else:
                 pieces = [x]
             parts = []
@@ -766,6 +792,45 @@ class Sequential:
             tables, numbers, self._need_built().scale, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out
         )
         return out if found else None
+
+    def as_njit(self) -> Any:
+        """The network as a function that your own `@njit` code calls, in loops of any kind, without Python.
+
+            f(x)        output (units,) of a sample x, or (n, units) of a batch (n, ...)
+            f(x, out)   the same into out, which is C-ordered and of float32 or float64: nothing is allocated
+
+        x is an array of float32, float64, integers or truth values, of the shape of a sample or with one more dimension
+        in front; a flat sample (k,) is taken for any input shape. Rows and columns that are cut from larger arrays may
+        lie apart. x is not looked through: where it holds NaN, so does the output. The function can be called from
+        Python, from functions with parallel=True or nogil=True, and from several threads at once.
+
+        The weights are a copy from the time of the call: after more training, call as_njit again and compile anew what
+        calls it. Outputs differ from those of predict by rounding. A function that calls it can't be kept by Numba's
+        cache=True, of which Numba warns, since its code holds the weights' address.
+
+        Raises:
+            RuntimeError: If the model has no weights yet.
+            ValueError: If they are not finite, or a layer has more than 8,192 units. The function itself raises it
+                where shapes don't fit, and Numba a TypingError where types don't.
+
+        >>> import fastmlp, numba
+        >>> import numpy as np
+        >>> model = fastmlp.Sequential([fastmlp.layers.Input((2,)), fastmlp.layers.Dense(1)])
+        >>> model.set_weights([[[1.0], [2.0]], [0.5]])
+        >>> net = model.as_njit()
+        >>> @numba.njit
+        ... def simulate(x, steps):
+        ...     out = np.empty(1)
+        ...     for _ in range(steps):
+        ...         net(x, out)
+        ...         x[0] += 0.1 * out[0]
+        ...     return x
+        >>> simulate(np.array([0.0, 1.0]), 2)
+        array([0.525, 1.   ])
+        """
+        from . import compiled  # not above: who doesn't need it doesn't wait for it
+
+        return compiled.function(self)
 
     # ------------------------------------------------------------------ single batches
 
@@ -888,8 +953,12 @@ class Sequential:
 
         Args:
             path: The file.
-            format: "c", one header in C99, "javascript" or "onnx"; None takes the path's ending, .h, .js or .onnx.
-            options: Of the format, see `export` of fastmlp.saving.c_header, .javascript and .onnx_files.
+            format: "c", one header in C99, "javascript", "onnx", or "torch", weights for torch.nn.Sequential; None
+                takes the path's ending, .h, .js, .onnx or .safetensors.
+            options: Of the format, see `export` of fastmlp.saving.c_header, .javascript, .onnx_files and .torch_files.
+
+        Returns:
+            What the format's export returns; for "torch" the Python text that makes the modules.
 
         Raises:
             ValueError: If the format is unknown, or can't hold a layer, which is named.
@@ -949,7 +1018,8 @@ class Sequential:
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """Output (samples, units) of each layer for these samples, by the layers' names, in order.
 
-        A layer whose activation is a layer of its own is given with it. Nothing is trained.
+        A layer whose activation is a layer of its own is given with it. A rescaling in front is left out where x is a
+        sparse matrix. Nothing is trained.
         """
         rows, shape = self._samples(x)
         self._build(shape)
@@ -966,9 +1036,23 @@ class Sequential:
         data = pair.for_kernels(self._need_built(), compress=False, train=True)
         return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy.deepcopy keep: layers, weights, and how it is compiled with the optimizer's state."""
+        return saving.state(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Become what __getstate__ kept."""
+        saving.restore(self, kept)
+
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""
         return self.predict(x)
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, where a notebook's cell ends with the model."""
+        from .notebook import model_html
+
+        return model_html(self)
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"

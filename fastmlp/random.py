@@ -4,6 +4,7 @@ fastmlp draws from a generator of its own, so training leaves NumPy's and Python
 """
 
 import contextlib
+import contextvars
 import json
 import os
 import random as _python_random
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 _generator = np.random.default_rng()
+# Of the estimators, which draw from one of their own; a thread doesn't see that of another.
+_own: contextvars.ContextVar[Any] = contextvars.ContextVar("_own", default=None)
 
 # A child that is forked while another thread draws would wait for ever for the lock which that thread held.
 if hasattr(os, "register_at_fork"):
@@ -30,7 +33,18 @@ if hasattr(os, "register_at_fork"):
 
 def generator() -> np.random.Generator:
     """The generator that initial weights and shuffles come from."""
-    return _generator
+    own = _own.get()
+    return _generator if own is None else own
+
+
+@contextlib.contextmanager
+def using(own: Any) -> Iterator[None]:
+    """What is drawn within, by this thread, comes from `own`: a Generator, or what has its methods."""
+    token = _own.set(own)
+    try:
+        yield
+    finally:
+        _own.reset(token)
 
 
 def set_random_seed(seed: int) -> None:

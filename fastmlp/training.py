@@ -23,6 +23,7 @@ from .kernels.plan import Data
 from .kernels.team import DIVERGED, NOT_FINITE
 from .layers import Layer, Variable
 from .metrics import Metric
+from .sparse import Sparse
 
 # Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
 # weights many times, and few enough that their activations stay in the second-level cache.
@@ -51,7 +52,7 @@ _CHUNK = 4096
 class Samples:
     """Checked samples (n, k), targets and weights; `shape` is that of one sample."""
 
-    x: np.ndarray
+    x: np.ndarray | Sparse
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
@@ -328,15 +329,16 @@ class Trainer:
             )  # fmt: skip
         return found
 
-    def scratch(self, batch: int, scorer: Scorer, weighted: bool, team: int) -> Any:
-        """Buffers for batches of up to so many rows."""
-        key = batch, scorer.means, weighted, team
+    def scratch(self, batch: int, scorer: Scorer, data: Data, team: int) -> Any:
+        """Buffers for batches of up to so many rows of the data."""
+        weighted, dense = data.weights.size > 0, data.starts.size == 0
+        key = batch, scorer.means, weighted, dense, team
         if key not in self._scratch:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
             made = plans.scratch(
                 self._layout, batch, team, scorer.means, train=True, weighted=weighted,
-                partial=0 if self._adjust is None else self._adjust.partial,
+                partial=0 if self._adjust is None else self._adjust.partial, dense=dense,
             )  # fmt: skip
             self._scratch[key] = made._replace(gradient=self._gradient)
         return self._scratch[key]
@@ -362,12 +364,10 @@ class Trainer:
         """
         layout, optimizer = self._layout, self.optimizer
         steps, samples = math.ceil(len(order) / batch), len(order)
-        inputs = len(data.value) / max(1, len(data.starts) - 1) if len(data.starts) else layout.inputs
-        operations = layout.step_operations(min(batch, samples), inputs)
+        operations = layout.step_operations(min(batch, samples), _inputs(layout, data))
         team = min(threads.team_size(operations), layout.most_threads)
         pace = self._paces.get((batch, team))
-        weighted = data.weights.size > 0
-        scratch, plan = self.scratch(batch, scorer, weighted, team), self.plan(scorer)
+        scratch, plan = self.scratch(batch, scorer, data, team), self.plan(scorer)
         start = optimizer.iterations
 
         def take(size: int, first: int, last: int) -> float:
@@ -433,7 +433,8 @@ class Trainer:
         # As a step of which the optimizer changes nothing, so that the gradient is left.
         plan = self.plan(scorer)._replace(direct=0, trainable=0, adjust=0, every=1)
         scratch = plans.scratch(
-            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0
+            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0,
+            dense=data.starts.size == 0,
         )  # fmt: skip
         totals, theta = plans.totals(plan, scorer.scorings), plans.aligned_copy(self._theta)
         threads.run(
@@ -473,6 +474,12 @@ def divergence(layers: Sequence[Layer], learning_rate: float, loss: float, epoch
 # ---------------------------------------------------------------------------------------------- inference
 
 
+def _inputs(layout: plans.Layout, data: Data) -> float:
+    """How many inputs of a sample are multiplied, on the average."""
+    rows = (len(data.starts) - 1) // (len(data.parts) - 1)
+    return len(data.value) / max(1, rows) if len(data.starts) else layout.inputs
+
+
 class Runner:
     """Batches through the network of one model, without training; keeps its buffers.
 
@@ -483,7 +490,7 @@ class Runner:
 
     def __init__(self, layout: plans.Layout, theta: np.ndarray):
         self._layout, self._theta = layout, theta
-        self._workspaces: dict[tuple[int, int, int, bool], list[Any]] = {}
+        self._workspaces: dict[tuple[int, int, int, bool, bool], list[Any]] = {}
         self._plans: dict[Any, Any] = {}
 
     def plan(self, scorer: Scorer | None = None) -> Any:
@@ -503,18 +510,22 @@ class Runner:
         Returns whether all inputs are finite.
         """
         layout, count = self._layout, len(order)
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
+        weights = layout.weights
+        if len(data.starts):
+            weights += int((_inputs(layout, data) - layout.inputs) * float(layout.tables["units"][1]))
+        size = threads.team_size(2.0 * weights * count, waking=True)
         # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
         # call, in two sizes for each team. Two threads in here at once have two of them.
         batch = 1 if count == 1 else _ROWS_PER_THREAD * size
         means, weighted = 0 if scorer is None else scorer.means, data.weights.size > 0
-        kept = self._workspaces.setdefault((batch, size, means, weighted), [])
+        dense = data.starts.size == 0
+        kept = self._workspaces.setdefault((batch, size, means, weighted, dense), [])
         try:
             scratch = kept.pop()
         except IndexError:
-            scratch = plans.scratch(layout, batch, size, means, weighted=weighted)
+            scratch = plans.scratch(layout, batch, size, means, weighted=weighted, dense=dense)
         batches, plan = -(-count // batch), self.plan(scorer)
-        at_once = max(1, int(_AT_ONCE / (2.0 * layout.weights * batch)))
+        at_once = max(1, int(_AT_ONCE / (2.0 * max(weights, 1) * batch)))
         for first in range(0, batches, at_once):
             threads.run(
                 kernels.run, size, scratch.sync, plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES,
@@ -537,11 +548,11 @@ class Runner:
         out = np.empty((count, self._layout.outputs), self._layout.dtype)
         return out, self.run(data, np.arange(count), None, _NO_TOTALS, out)
 
-    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray) -> dict[str, np.ndarray]:
+    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray | Sparse) -> dict[str, np.ndarray]:
         """Output of each layer that is a stage, or part of one, for samples (n, k)."""
         layout, tables, plan = self._layout, self._layout.tables, self.plan()
         parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
-        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1)
+        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1, dense=not isinstance(x, Sparse))
         capacity = scratch.capacity
         for first in range(0, len(x), _ROWS_PER_THREAD):
             rows = x[first : first + _ROWS_PER_THREAD]
@@ -567,7 +578,8 @@ class Runner:
             elif not layer.stages(1):
                 continue
             if at < 0:  # a rescaling in front: see plan.layout
-                found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
+                if not isinstance(x, Sparse):
+                    found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
                 continue
             found[layer.name] = np.concatenate(parts[at])
         return found

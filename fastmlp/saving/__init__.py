@@ -7,8 +7,11 @@ keras_arrays.py    which arrays are where in them
 keras_configs.py   descriptions of models in Keras's words
 keras_networks.py  models from Keras's descriptions
 hdf5.py            arrays in HDF5 files, read with distrust
+onnx_files.py      .onnx, written; onnx_reader.py reads them
+torch_files.py     state dicts of torch.nn.Sequential
 javascript.py      the network as a script for pages
 steps.py           the network as it predicts, from which everything is exported
+pickled.py         what pickle, joblib and copy.deepcopy keep
 atomic.py          writing a file so that it is whole or not there
 """
 
@@ -29,6 +32,7 @@ from .description import (
     to_json,
     training_state,
 )
+from .pickled import restore, state
 
 if TYPE_CHECKING:
     from fastmlp.models import Sequential
@@ -41,15 +45,22 @@ __all__ = [
     "load_weights",
     "model_from_json",
     "model_of",
+    "restore",
     "restore_training_state",
     "save",
     "save_weights",
+    "state",
     "to_json",
     "training_state",
 ]
 
 #: What a network can be exported to: the ending of its files, and the module here that has `export`.
-EXPORTS = {"c": (".h", "c_header"), "javascript": (".js", "javascript"), "onnx": (".onnx", "onnx_files")}
+EXPORTS = {
+    "c": (".h", "c_header"),
+    "javascript": (".js", "javascript"),
+    "onnx": (".onnx", "onnx_files"),
+    "torch": (".safetensors", "torch_files"),
+}
 
 #: Endings of files that hold models, of those that hold weights, and the modules here that read and write them.
 MODELS = {".safetensors": "native", ".keras": "keras_files"}
