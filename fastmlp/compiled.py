@@ -28,7 +28,8 @@ from .kernels import frozen as kernels
 from .kernels._jit import JIT
 from .kernels.activations import FORMS, FORWARD
 from .kernels.by_address import address
-from .kernels.plan import aligned_zeros, padded
+from .kernels.plan import aligned_zeros
+from .kernels.simd import LINE
 from .saving.steps import Activation, Affine, LayerNormalization, PReLU, Scale, Step, steps_of
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Network:
         self.inputs, self.number = math.prod(shape), next(_numbers)
         rows = _rows(self.steps)
         widest = max(rows, key=lambda row: row.units)
-        self.wide = padded(widest.units, dtype)
+        self.wide = _whole_lines(widest.units, dtype)
         self.widest = widest.layer, widest.units
         arrays: list[np.ndarray] = [np.zeros(self.wide)]
         offset, numbers, table = self.wide, list[float](), list[list[int]]()
         inputs = self.inputs
         for made in rows:
-            row, places = padded(made.units, dtype), {}
+            row, places = _whole_lines(made.units, dtype), {}
             for column, array in zip(_COLUMNS[made.kind], made.arrays):
                 stored = np.zeros((array.size // made.units, row))
                 stored[:, : made.units] = array
@@ -110,6 +111,12 @@ class Network:
     def addresses(self) -> list[int]:
         """Where its arrays lie, in the order that predict_at takes them."""
         return [array.ctypes.data for array in (self.head, self.constants, self.theta)]
+
+
+def _whole_lines(units: int, dtype: np.dtype) -> int:
+    """Elements of a stored row. Rows are read one behind the other: nothing is gained by an odd number of lines."""
+    lanes = LINE // dtype.itemsize
+    return -(-units // lanes) * lanes
 
 
 @dataclass
