@@ -29,6 +29,7 @@ def block(report: dict[str, Any]) -> str:
         tables.job(report, "seed"),
         tables.options(report),
         tables.predict(report),
+        *([tables.row(report)] if "row" in report else []),
         tables.large_product(report),
         tables.small_products(report),
         tables.starts(report),

@@ -5,11 +5,13 @@ function  the function of it that @njit code calls, and Python too
 
 The compiled function holds the network's address, which is another one in each process. Numba is told so
 (add_dynamic_addr), and keeps no function that contains it in its disk cache, with a warning: a cached one would go on
-with memory that is gone. The memory stays as long as any compiled code that was made with it (_hold).
+with memory that is gone. The memory stays as long as any compiled code that was made with it (_hold); Numba lets none
+of that go before the process ends, as what it compiled for each type of network stays in its tables.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -28,7 +30,8 @@ from .kernels import frozen as kernels
 from .kernels._jit import JIT
 from .kernels.activations import FORMS, FORWARD
 from .kernels.by_address import address
-from .kernels.plan import aligned_zeros, padded
+from .kernels.plan import aligned_zeros
+from .kernels.simd import LINE
 from .saving.steps import Activation, Affine, LayerNormalization, PReLU, Scale, Step, steps_of
 
 if TYPE_CHECKING:
@@ -60,19 +63,20 @@ class Network:
     """
 
     def __init__(self, steps: Sequence[Step], shape: tuple[int, ...], dtype: np.dtype):
-        self.steps, self.shape, self.dtype = tuple(steps), shape, dtype
+        self.steps = tuple(_in_type(step, dtype) for step in steps)
+        self.shape, self.dtype = shape, dtype
         self.inputs, self.number = math.prod(shape), next(_numbers)
         rows = _rows(self.steps)
         widest = max(rows, key=lambda row: row.units)
-        self.wide = padded(widest.units, dtype)
+        self.wide = _whole_lines(widest.units, dtype)
         self.widest = widest.layer, widest.units
-        arrays: list[np.ndarray] = [np.zeros(self.wide)]
+        arrays = [np.zeros(self.wide, dtype)]
         offset, numbers, table = self.wide, list[float](), list[list[int]]()
         inputs = self.inputs
         for made in rows:
-            row, places = padded(made.units, dtype), {}
+            row, places = _whole_lines(made.units, dtype), {}
             for column, array in zip(_COLUMNS[made.kind], made.arrays):
-                stored = np.zeros((array.size // made.units, row))
+                stored = np.zeros((array.size // made.units, row), dtype)
                 stored[:, : made.units] = array
                 places[column] = offset
                 arrays.append(stored.ravel())
@@ -97,8 +101,7 @@ class Network:
         self.table = np.array(table, np.int64)
         self.constants = np.array([*numbers, 0.0])  # never empty: an empty array has no address
         self.theta = aligned_zeros(offset, dtype)
-        with np.errstate(over="ignore"):
-            self.theta[:] = np.concatenate(arrays)
+        self.theta[:] = np.concatenate(arrays)
         head = [len(table), self.constants.size, self.theta.size, self.wide]
         self.head = np.concatenate([head, self.table.ravel()]).astype(np.int64)
         self.is_finite = bool(np.isfinite(self.theta).all())
@@ -110,6 +113,21 @@ class Network:
     def addresses(self) -> list[int]:
         """Where its arrays lie, in the order that predict_at takes them."""
         return [array.ctypes.data for array in (self.head, self.constants, self.theta)]
+
+
+def _in_type(step: Step, dtype: np.dtype) -> Step:
+    """The step with arrays of that type; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        arrays: dict[str, Any] = {
+            key: value.astype(dtype) for key, value in vars(step).items() if isinstance(value, np.ndarray)
+        }
+    return dataclasses.replace(step, **arrays)
+
+
+def _whole_lines(units: int, dtype: np.dtype) -> int:
+    """Elements of a stored row. Rows are read one behind the other: nothing is gained by an odd number of lines."""
+    lanes = LINE // dtype.itemsize
+    return -(-units // lanes) * lanes
 
 
 @dataclass

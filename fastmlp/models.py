@@ -806,7 +806,8 @@ class Sequential:
 
         The weights are a copy from the time of the call: after more training, call as_njit again and compile anew what
         calls it. Outputs differ from those of predict by rounding. A function that calls it can't be kept by Numba's
-        cache=True, of which Numba warns, since its code holds the weights' address.
+        cache=True, of which Numba warns, since its code holds the weights' address. Like all that Numba compiles, the
+        function stays in memory until the process ends, once it has been called, and its weights with it.
 
         Raises:
             RuntimeError: If the model has no weights yet.

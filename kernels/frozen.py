@@ -82,50 +82,41 @@ def add_product(theta, w, row, x, at, k, a, to, whole):
     """a += x w for one sample: k numbers of x, of theta's type, and whole lines of units."""
     out_of_line()
     line, zero = lanes(theta), splat(theta, 0)
-    j = 0
-    while j + 4 * line <= whole:
-        s0, s1, s2, s3, t0, t1, t2, t3 = zero, zero, zero, zero, zero, zero, zero, zero
-        p, here = 0, w + j
-        while p + 2 <= k:
-            f, g, below = splat_element(theta, x, at + p), splat_element(theta, x, at + p + 1), here + row
-            s0 = fma(f, load(theta, here), s0)
-            s1 = fma(f, load(theta, here + line), s1)
-            s2 = fma(f, load(theta, here + 2 * line), s2)
-            s3 = fma(f, load(theta, here + 3 * line), s3)
-            t0 = fma(g, load(theta, below), t0)
-            t1 = fma(g, load(theta, below + line), t1)
-            t2 = fma(g, load(theta, below + 2 * line), t2)
-            t3 = fma(g, load(theta, below + 3 * line), t3)
-            p, here = p + 2, below + row
-        if p < k:
-            f = splat_element(theta, x, at + p)
-            s0 = fma(f, load(theta, here), s0)
-            s1 = fma(f, load(theta, here + line), s1)
-            s2 = fma(f, load(theta, here + 2 * line), s2)
-            s3 = fma(f, load(theta, here + 3 * line), s3)
-        store(a, to + j, load(a, to + j) + (s0 + t0))
-        store(a, to + j + line, load(a, to + j + line) + (s1 + t1))
-        store(a, to + j + 2 * line, load(a, to + j + 2 * line) + (s2 + t2))
-        store(a, to + j + 3 * line, load(a, to + j + 3 * line) + (s3 + t3))
-        j += 4 * line
-    while j < whole:
-        s0, s1, s2, s3, t0, t1, t2, t3 = zero, zero, zero, zero, zero, zero, zero, zero
-        p, here = 0, w + j
+    p, here = 0, w
+    if whole == line:
+        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
         while p + 8 <= k:
             s0 = fma(splat_element(theta, x, at + p), load(theta, here), s0)
             s1 = fma(splat_element(theta, x, at + p + 1), load(theta, here + row), s1)
             s2 = fma(splat_element(theta, x, at + p + 2), load(theta, here + 2 * row), s2)
             s3 = fma(splat_element(theta, x, at + p + 3), load(theta, here + 3 * row), s3)
-            t0 = fma(splat_element(theta, x, at + p + 4), load(theta, here + 4 * row), t0)
-            t1 = fma(splat_element(theta, x, at + p + 5), load(theta, here + 5 * row), t1)
-            t2 = fma(splat_element(theta, x, at + p + 6), load(theta, here + 6 * row), t2)
-            t3 = fma(splat_element(theta, x, at + p + 7), load(theta, here + 7 * row), t3)
+            s4 = fma(splat_element(theta, x, at + p + 4), load(theta, here + 4 * row), s4)
+            s5 = fma(splat_element(theta, x, at + p + 5), load(theta, here + 5 * row), s5)
+            s6 = fma(splat_element(theta, x, at + p + 6), load(theta, here + 6 * row), s6)
+            s7 = fma(splat_element(theta, x, at + p + 7), load(theta, here + 7 * row), s7)
             p, here = p + 8, here + 8 * row
-        while p < k:
-            s0 = fma(splat_element(theta, x, at + p), load(theta, here), s0)
-            p, here = p + 1, here + row
-        store(a, to + j, load(a, to + j) + (((s0 + s1) + (s2 + s3)) + ((t0 + t1) + (t2 + t3))))
-        j += line
+        store(a, to, load(a, to) + (((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))))
+    # Wider layers come from the second-level cache, which gives most where their rows are read from end to end.
+    while p + 8 <= k:
+        f0, f1 = splat_element(theta, x, at + p), splat_element(theta, x, at + p + 1)
+        f2, f3 = splat_element(theta, x, at + p + 2), splat_element(theta, x, at + p + 3)
+        f4, f5 = splat_element(theta, x, at + p + 4), splat_element(theta, x, at + p + 5)
+        f6, f7 = splat_element(theta, x, at + p + 6), splat_element(theta, x, at + p + 7)
+        for j in range(0, whole, line):
+            q = here + j
+            s = fma(f1, load(theta, q + row), f0 * load(theta, q))
+            t = fma(f5, load(theta, q + 5 * row), f4 * load(theta, q + 4 * row))
+            s = fma(f2, load(theta, q + 2 * row), s)
+            t = fma(f6, load(theta, q + 6 * row), t)
+            s = fma(f3, load(theta, q + 3 * row), s)
+            t = fma(f7, load(theta, q + 7 * row), t)
+            store(a, to + j, load(a, to + j) + (s + t))
+        p, here = p + 8, here + 8 * row
+    while p < k:
+        f = splat_element(theta, x, at + p)
+        for j in range(0, whole, line):
+            store(a, to + j, fma(f, load(theta, here + j), load(a, to + j)))
+        p, here = p + 1, here + row
 
 
 @part
