@@ -13,6 +13,7 @@ import pickle
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
@@ -143,7 +144,7 @@ class _DiskCache(caching._Cache):
 
 
 #: Every compiled kernel by name, for warmup() and its test.
-KERNELS: dict = {}
+KERNELS: dict[str, Any] = {}
 
 
 def kernel(function, inline="never", allocates=False):

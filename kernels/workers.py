@@ -50,7 +50,7 @@ class _Worker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="fastmlp", daemon=True)
-        self.jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.place: Any = None
         self.start()
 
@@ -120,7 +120,7 @@ def run(kernel: Any, size: int, sync: np.ndarray, *arguments: Any) -> None:
         except RuntimeError:
             size = len(_workers) + 1
         _spread(size)
-        done: queue.SimpleQueue = queue.SimpleQueue()
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for rank in range(1, size):
             _workers[rank - 1].jobs.put((kernel, (*arguments, rank, size), sync, done))
         errors: list[BaseException] = []
