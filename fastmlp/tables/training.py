@@ -218,6 +218,7 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
     if not there.all():
         notes.append(f"{int((~there).sum())} rows without a {target!r} left out.")
         frame = frame[there]
+    _enough(frame, target)
     task = task or choose_task(frame[target])
     if task == "regression":
         found, wrong = numbers(frame[target])
