@@ -928,8 +928,8 @@ class Sequential:
 
         Args:
             path: The file.
-            format: "c", one header in C99, or "onnx"; None takes the path's ending, .h or .onnx.
-            options: Of the format, see fastmlp.saving.c_header.export and fastmlp.saving.onnx_files.export.
+            format: "c", one header in C99, "javascript" or "onnx"; None takes the path's ending, .h, .js or .onnx.
+            options: Of the format, see `export` of fastmlp.saving.c_header, .javascript and .onnx_files.
 
         Raises:
             ValueError: If the format is unknown, or can't hold a layer, which is named.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp import reference
+from fastmlp.machine import versions
 
-from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed, versions
+from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed
 
 Split = tuple[Any, Any]
 
@@ -33,6 +34,7 @@ It writes into the folder --out, over files of an earlier run:
   training_curves.png       loss and accuracy by epoch, training and validation
   confusion_matrix.png      which digit was taken for which
   confident_mistakes.png    the wrong predictions the net was surest of
+  report.html               all of it on one page, with a canvas: draw a digit, and the net reads it
 
 examples:
   fastmlp digits                     the whole tutorial, 20 epochs
@@ -60,7 +62,9 @@ def add_to(commands: Commands) -> None:
     )
     _add_training_options(sub, epochs=20)
     sub.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR", help="folder (default: %(default)s)")
-    sub.add_argument("--no-plots", dest="plots", action="store_false", help="write run.json but no figures")
+    sub.add_argument(
+        "--no-plots", dest="plots", action="store_false", help="write run.json but no figures and no report"
+    )
 
     sub = add_command(
         commands, compare, "compare", "train Keras and fastmlp side by side", COMPARE_HELP, COMPARE_EPILOG
@@ -132,7 +136,12 @@ def digits(options: argparse.Namespace) -> None:
     written = ["run.json"]
     if options.plots:
         written += _write_figures(options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
+        title = f"fastmlp digits: {DATA_NAMES[data]}"
+        fastmlp.report(model, history, x_test, y_test, options.out / "report.html", title=title)
+        written.append("report.html")
     print(f"\nWrote {', '.join(written)} to {options.out}{os.sep}")
+    if options.plots:
+        print(f"Open {options.out / 'report.html'} in a browser, and draw a digit.")
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .shared import Commands, add_command, timed, versions
+from fastmlp.machine import versions
+
+from .shared import Commands, add_command, timed
 
 INFO_EPILOG = """\
 example:

@@ -1,17 +1,13 @@
-"""What the commands share: their error, options that are checked, and what is installed."""
+"""What the commands share: their error, how they are added, and options that are checked."""
 
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
-
-from fastmlp import __version__
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -61,18 +57,6 @@ def seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, got {text!r}")
     return int(text)
-
-
-def versions() -> dict[str, str]:
-    """fastmlp, what it stands on, and the system."""
-    return {
-        "fastmlp": __version__,
-        "python": platform.python_version(),
-        "numpy": metadata.version("numpy"),
-        "numba": metadata.version("numba"),
-        "llvmlite": metadata.version("llvmlite"),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def make_writable(folder: Path) -> None:

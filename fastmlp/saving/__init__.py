@@ -2,6 +2,7 @@
 
 description.py  what a model consists of, by name
 native.py       .safetensors, the whole model with its training
+javascript.py   the network as a script for pages
 steps.py        the network as it predicts, from which everything is exported
 atomic.py       writing a file so that it is whole or not there
 """
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 #: What a network can be exported to: the ending of its files, and the module here that has `export`.
-EXPORTS = {"c": (".h", "c_header"), "onnx": (".onnx", "onnx_files")}
+EXPORTS = {"c": (".h", "c_header"), "javascript": (".js", "javascript"), "onnx": (".onnx", "onnx_files")}
 
 
 def export(model: Sequential, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp.callbacks import EarlyStopping, History, LambdaCallback
+from fastmlp.machine import versions
 
 from .columns import MAX_CLASSES, Preprocessing, choose_task, class_names, in_order, numbers
 from .reading import Table, TableError
@@ -91,12 +92,12 @@ class Training:
         self.model.save(folder / "model.safetensors")
         self.preprocessing.save(folder / "preprocessing.json")
         self._predictions().to_csv(folder / "predictions.csv", index=False)
-        fastmlp_version = fastmlp.__version__
+        target = self.preprocessing.target
         run = {
-            "fastmlp": fastmlp_version,
+            "versions": versions(),
             "settings": asdict(self.settings),
             "task": self.preprocessing.task,
-            "target": self.preprocessing.target,
+            "target": target,
             "rows": self.counts,
             "result": self.result,
             "baseline": self.baseline,
@@ -109,13 +110,17 @@ class Training:
 
         plotting.training_curves(self.history).savefig(folder / "curves.png")
         written = ["model.safetensors", "preprocessing.json", "predictions.csv", "run.json", "curves.png"]
-        report: Callable[..., None] | None = getattr(fastmlp, "report", None)
-        if report is not None:
-            title = f"{self.preprocessing.target}: {self.preprocessing.task}"
-            labels = self.preprocessing.classes or [self.preprocessing.target]
-            report(self.model, self.history, self.x, self.y, folder / "report.html", labels=labels, title=title)
-            written.append("report.html")
-        return written
+        fastmlp.report(
+            self.model,
+            self.history,
+            self.x,
+            self.y,
+            folder / "report.html",
+            labels=self.preprocessing.classes or [target],
+            title=f"Predicting {target}",
+            draw=False,
+        )
+        return [*written, "report.html"]
 
     def _predictions(self) -> Any:
         import pandas as pd
