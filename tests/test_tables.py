@@ -307,8 +307,12 @@ def test_train_and_predict_numbers(table, tmp_path, capsys):
     path = table(frame, sep=";", decimal=",")
     assert run("train", path, "--target", "y", "--out", tmp_path / "out", "--epochs", 100, "--hidden", "16") == 0
     assert "'y' is a number." in capsys.readouterr().out
-    result = json.loads((tmp_path / "out" / "run.json").read_text())["result"]
+    content = json.loads((tmp_path / "out" / "run.json").read_text())
+    result, history = content["result"], content["history"]
     assert result["R2"] > 0.95
+    # Losses are in the target's unit, too: at first about those of the mean alone.
+    assert content["baseline"]["RMSE"] == pytest.approx(history["val_loss"][0] ** 0.5, rel=0.5)
+    assert content["baseline"]["MAE"] == pytest.approx(history["val_mean_absolute_error"][0], rel=0.5)
     model = models.load_model(tmp_path / "out" / "model.safetensors")
     made = tables.Preprocessing.load(tmp_path / "out" / "preprocessing.json")
     alone = model.predict(made.transform(frame)[0])[:, 0]  # the model gives values in the target's unit by itself

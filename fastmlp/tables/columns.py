@@ -228,28 +228,44 @@ def numbers(values: Any) -> tuple[np.ndarray, list[str]]:
     if pd.api.types.is_numeric_dtype(values.dtype):
         found = values.to_numpy(dtype=np.float64, na_value=math.nan)
     else:
-        text = values.astype(str).str.strip()
-        with_comma = text[present & text.str.contains(",", regex=False)]
-        if len(with_comma) and all(_DECIMAL_COMMA.fullmatch(cell) for cell in with_comma):
-            text = text.str.replace(",", ".", regex=False)
-        found = pd.to_numeric(text.where(present), errors="coerce").to_numpy(dtype=np.float64)
+        try:
+            found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=math.nan)
+        except (ValueError, TypeError):
+            found = _numbers_among(values, present)
     wrong = present.to_numpy() & np.isnan(found)
     texts = [str(cell) for cell in dict.fromkeys(values[wrong].tolist())]
     found = np.where(np.isfinite(found), found, math.nan)
     return found, [cell for cell in texts if cell.strip().lower() not in ("nan", "+nan", "-nan")]
 
 
+def _numbers_among(values: Any, present: Any) -> np.ndarray:
+    """Cells that are numbers, some with a comma; NaN for all others."""
+    import pandas as pd
+
+    text = values.astype(str)
+    with_comma = text[present & text.str.contains(",", regex=False)]
+    if len(with_comma) and all(_DECIMAL_COMMA.fullmatch(cell.strip()) for cell in with_comma):
+        text = text.str.replace(",", ".", regex=False)
+    found: np.ndarray = pd.to_numeric(text.where(present), errors="coerce").to_numpy(dtype=np.float64)
+    return found
+
+
 def _decide(values: Any, name: str) -> tuple[Column | None, str]:
     """The column, or the reason why it is of no use."""
+    import pandas as pd
+
     present = values.notna()
     count = int(present.sum())
     if not count:
         return None, "empty"
-    texts = values[present].astype(str).str.strip()
+    texts = values[present].astype(str)
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        texts = texts.str.strip()
     different = texts.nunique()
     if different == 1:
         return None, f"always {texts.iloc[0]!r}"
-    if str(values.dtype).startswith("datetime") or texts.map(lambda cell: bool(_DATE.fullmatch(cell))).mean() > _MOSTLY:
+    first = texts.iloc[:1000].map(lambda cell: bool(_DATE.fullmatch(cell)))
+    if str(values.dtype).startswith("datetime") or first.mean() > _MOSTLY:
         return None, "dates; turn them into numbers first, such as the year, the month or the days since a day"
     found, _ = numbers(values)
     known = found[~np.isnan(found)]

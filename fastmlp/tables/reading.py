@@ -7,14 +7,13 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 #: Cells that stand for a missing value, besides empty ones and pandas's own (NA, NaN, null, None, ...).
 MISSING = ("?", "-")
 
 # What a table takes in memory while it is read, as a multiple of its file.
-_MEMORY = 12
+_MEMORY = 20
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SPOKEN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -65,24 +64,29 @@ def read_table(path: str | os.PathLike[str], separator: str | None = None, encod
     """
     name = os.fspath(path)
     if name == "-":
-        return _parsed(sys.stdin.buffer.read(), "the standard input", separator, encoding)
+        return _parsed(_bounded(sys.stdin.buffer, "the standard input"), "the standard input", separator, encoding)
     try:
-        size = os.stat(name).st_size
-        if size * _MEMORY > (free := _free_memory()):
-            raise TableError(
-                f"{name} has {size / 2**30:.1f} GiB, and a table is held in memory whole, which has room for about "
-                f"{free / _MEMORY / 2**30:.1f} GiB of file; take a sample of its rows"
-            )
-        if name.lower().endswith((".parquet", ".pq")):
-            return _parquet(name)
-        content = Path(name).read_bytes()
+        with open(name, "rb") as file:
+            if name.lower().endswith((".parquet", ".pq")):
+                return _parquet(name)
+            content = _bounded(file, name)
     except OSError as error:
         raise TableError(f"cannot read {name}: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise TableError(f"{name} is larger than the memory; take a sample of its rows") from error
     if name.lower().endswith((".tsv", ".tab")) and separator is None:
         separator = "\t"
     return _parsed(content, name, separator, encoding)
+
+
+def _bounded(file: BinaryIO, name: str) -> bytes:
+    """All of a file that the memory has room for, also of one that doesn't tell its size, such as a pipe."""
+    most = _free_memory() // _MEMORY
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise TableError(
+            f"{name} has more than {most / 2**20:,.0f} MiB, too many for the memory that is free; take a sample of its "
+            "rows"
+        )
+    return content
 
 
 def _parquet(name: str) -> Table:

@@ -60,7 +60,7 @@ class Training:
     Attributes:
         model: The network. Of a regression it gives values in the target's own unit.
         preprocessing: How rows become its inputs.
-        history: Of the training. Losses of a regression are of the standardized target.
+        history: Of the training, of a regression in the target's own unit.
         x: Inputs of the test rows.
         y: Their targets.
         outputs: What the network says about them.
@@ -342,7 +342,9 @@ def _fit(
 
     def tell(epoch: int, logs: dict[str, float]) -> None:
         if epoch == 0 or (epoch + 1) % 10 == 0:
-            say(f"  epoch {epoch + 1:3}: loss {logs['loss']:.4f}, of the rows held out {logs['val_loss']:.4f}")
+            name, factor = ("loss", 1.0) if m else ("mean_absolute_error", scale)
+            own, held_out = (f"{logs[key] * factor:.4g}" for key in (name, f"val_{name}"))
+            say(f"  epoch {epoch + 1:3}: {'loss' if m else 'mean error'} {own}, of the rows held out {held_out}")
 
     stopping = EarlyStopping(patience=settings.patience, restore_best_weights=True)
     history = model.fit(
@@ -356,9 +358,12 @@ def _fit(
         validation_from="stratified" if m else "shuffled",
     )
     if not m:
-        # The last layer takes the target's unit on, so that the model alone says what it means.
+        # The last layer takes the target's unit on, so that the model alone says what it means; so do the losses.
         *others, kernel, bias = model.get_weights()
         model.set_weights([*others, kernel * scale, bias * scale + middle])
+        for name, values in history.history.items():
+            factor = scale**2 if name.endswith("loss") else scale
+            values[:] = [value * factor for value in values]
     return model, history
 
 
