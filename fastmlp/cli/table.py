@@ -30,8 +30,8 @@ What TARGET is:
   classes        text, true or false, or at most 10 different whole numbers that occur 5 times each on average
   numbers        any other numbers; --task overrides
 Rows without a target are left out. A part of the rows, --test, is never trained on: by these the network is judged,
-beside the simplest answer there is (always the commonest class, or always the mean). Another part tells when
-to stop."""
+beside the simplest answer there is (always the commonest class, or always the mean). Another part, a seventh of the
+rest, tells when to stop. The test rows hold the same share of each class."""
 
 TRAIN_EPILOG = """\
 It writes into the folder --out, over files of an earlier run:

@@ -13,7 +13,7 @@ import fastmlp
 
 from .columns import Preprocessing
 from .reading import Table, TableError
-from .training import _measures, answers_of
+from .training import answers_of, measures
 
 
 @dataclass
@@ -63,5 +63,5 @@ def predict_table(folder: str | os.PathLike[str], table: Table) -> Answers:
         y = preprocessing.targets(table.frame)
         known = np.isfinite(y)
         if known.sum() > 1:
-            result, _ = _measures(y[known], outputs[known], preprocessing)
+            result, _ = measures(y[known], outputs[known], preprocessing)
     return Answers(frame, [*table.notes, *notes], result)

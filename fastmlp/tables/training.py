@@ -179,8 +179,8 @@ def train_table(
     model, history = _fit(x_train, y[train], preprocessing, settings, say)
     x_test = x_test.astype(model.dtype)
     outputs = model.predict(x_test)
-    result, per_class = _measures(y[test], outputs, preprocessing)
-    baseline, _ = _measures(y[test], _simplest(y[train], len(test), preprocessing), preprocessing)
+    result, per_class = measures(y[test], outputs, preprocessing)
+    baseline, _ = measures(y[test], _simplest(y[train], len(test), preprocessing), preprocessing)
     return Training(
         model,
         preprocessing,
@@ -375,7 +375,7 @@ def _simplest(y: np.ndarray, count: int, preprocessing: Preprocessing) -> np.nda
     return np.tile(shares, (count, 1))
 
 
-def _measures(
+def measures(
     y: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Measures of all rows, and those of each class."""
