@@ -54,9 +54,9 @@ def read_table(path: str | os.PathLike[str], separator: str | None = None, encod
             lengths or two columns of one name, or larger than the memory.
         ImportError: If pandas is missing, or what it needs for .parquet.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "cats.csv"
+    ...     path = pathlib.Path(folder) / "cats.csv"
     ...     _ = path.write_text("name;weight\nMia;4,2\nTom;5\n")
     ...     table = read_table(path)
     >>> table.frame.columns.tolist(), len(table), table.notes
