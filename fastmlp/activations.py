@@ -208,6 +208,10 @@ NAMES = (
 _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {name: globals()[name] for name in NAMES}
 
 
+#: What get takes for an activation.
+Identifier = str | Callable[..., Any]
+
+
 def get(identifier: Any) -> str:
     """Name of an activation given by name in any case, by one of this module's functions, or None for linear.
 

@@ -142,6 +142,10 @@ _NAMES: dict[str, type[Constraint]] = {
 }
 
 
+#: What get takes for a constraint.
+Identifier = str | Constraint | type[Constraint] | dict[str, Any]
+
+
 def get(identifier: Any) -> Constraint | None:
     """Constraint from an object, a class, a name in Keras's spellings or a dictionary of `serialize`; None is None.
 

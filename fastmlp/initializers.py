@@ -149,7 +149,7 @@ def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) ->
 
 
 def _scaling(name: str, scale: float, mode: str, distribution: str, source: str) -> type[VarianceScaling]:
-    def __init__(self, seed: int | None = None):
+    def __init__(self: VarianceScaling, seed: int | None = None) -> None:
         VarianceScaling.__init__(self, scale, mode, distribution, seed)
 
     document = f"VarianceScaling(scale={scale:g}, mode={mode!r}, distribution={distribution!r}); {source}."
@@ -239,6 +239,10 @@ _ALIASES = {
     "orthogonalinitializer": Orthogonal,
     "identityinitializer": Identity,
 }
+
+
+#: What get takes for a initializer.
+Identifier = str | Initializer | type[Initializer] | dict[str, Any]
 
 
 def get(identifier: Any) -> Initializer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import activations, checks, constraints, initializers, random, regularizers
 from .activations import Form
@@ -64,8 +66,13 @@ class Layer(Configurable, kind="layer"):
     kind = "layer"
 
     def __init__(
-        self, *, name: str | None = None, input_shape: Any = None, trainable: bool = True, dtype: Any = None
-    ):  # fmt: skip
+        self,
+        *,
+        name: str | None = None,
+        input_shape: int | Sequence[int | None] | None = None,
+        trainable: bool = True,
+        dtype: DTypeLike | None = None,
+    ):
         self.name = name or automatic_name(self.kind)
         self._is_named = bool(name)
         self.dtype = None if dtype is None else checks.known_name("dtype", str(np.dtype(dtype)), ("float32", "float64"))
@@ -179,11 +186,11 @@ class InputLayer(Layer):
 
     def __init__(
         self,
-        shape: Any = None,
+        shape: int | Sequence[int | None] | None = None,
         batch_size: int | None = None,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
         *,
-        input_shape: Any = None,
+        input_shape: int | Sequence[int | None] | None = None,
         name: str | None = None,
     ):
         given = shape if shape is not None else input_shape
@@ -198,8 +205,12 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape: Any, batch_size: int | None = None, dtype: Any = None, *, name: str | None = None
-) -> InputLayer:  # fmt: skip
+    shape: int | Sequence[int | None],
+    batch_size: int | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    name: str | None = None,
+) -> InputLayer:
     """The same as InputLayer(shape), under Keras's other name."""
     return InputLayer(shape, batch_size, dtype, name=name)
 
@@ -249,21 +260,21 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: activations.Identifier | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: initializers.Identifier = "glorot_uniform",
+        bias_initializer: initializers.Identifier = "zeros",
+        kernel_regularizer: regularizers.Identifier | None = None,
+        bias_regularizer: regularizers.Identifier | None = None,
+        activity_regularizer: regularizers.Identifier | None = None,
+        kernel_constraint: constraints.Identifier | None = None,
+        bias_constraint: constraints.Identifier | None = None,
         *,
-        input_shape: Any = None,
+        input_shape: int | Sequence[int | None] | None = None,
         input_dim: int | None = None,
         name: str | None = None,
         trainable: bool = True,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
     ):
         units = positive_int("units", units)
         self.activation = activations.get(activation)
@@ -365,7 +376,7 @@ class Activation(_ActivationLayer):
 
     kind = "activation"
 
-    def __init__(self, activation: Any, **options: Any):
+    def __init__(self, activation: activations.Identifier | None, **options: Any):
         super().__init__(**options)
         self.activation = activations.get(activation)
 
@@ -463,9 +474,9 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer: Any = "zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
+        alpha_initializer: initializers.Identifier = "zeros",
+        alpha_regularizer: regularizers.Identifier | None = None,
+        alpha_constraint: constraints.Identifier | None = None,
         **options: Any,
     ):
         super().__init__(**options)
@@ -576,12 +587,12 @@ class _Normalized(Layer):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: initializers.Identifier = "zeros",
+        gamma_initializer: initializers.Identifier = "ones",
+        beta_regularizer: regularizers.Identifier | None = None,
+        gamma_regularizer: regularizers.Identifier | None = None,
+        beta_constraint: constraints.Identifier | None = None,
+        gamma_constraint: constraints.Identifier | None = None,
         **options: Any,
     ):
         super().__init__(**options)
@@ -644,10 +655,10 @@ class BatchNormalization(_Normalized):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
+        beta_initializer: initializers.Identifier = "zeros",
+        gamma_initializer: initializers.Identifier = "ones",
+        moving_mean_initializer: initializers.Identifier = "zeros",
+        moving_variance_initializer: initializers.Identifier = "ones",
         **options: Any,
     ):
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options)

@@ -585,6 +585,10 @@ kl_divergence = _function("kl_divergence")
 _BY_FUNCTION = {globals()[name]: name for name in NAMES}
 
 
+#: What get takes for a loss.
+Identifier = str | Loss | type[Loss] | dict[str, Any] | Callable[..., float]
+
+
 def get(identifier: Any) -> Loss:
     """Loss from an object, a class, a function or a name in any case ("mse", "mean_squared_error", "MeanSquaredError").
 

@@ -689,6 +689,10 @@ _CLASSES: dict[str, Callable[..., Metric]] = {
 NAMES = tuple(_CLASSES)
 
 
+#: What get takes for a metric.
+Identifier = str | Metric | type[Metric] | dict[str, Any]
+
+
 def get(identifier: Any) -> Metric:
     """Metric from an object, a class or a name; a name's metric is reported under the name as typed.
 

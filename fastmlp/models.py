@@ -7,16 +7,17 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import checks, config, losses, optimizers, saving
 from . import metrics as metrics_module
 from . import plan as plans
 from .activations import Form
 from .batches import Arrays, Batches, Source, inputs_of, split
-from .callbacks import CallbackList, History
+from .callbacks import Callback, CallbackList, History
 from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
@@ -52,7 +53,9 @@ class Sequential:
     1.0
     """
 
-    def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None, dtype: Any = None):
+    def __init__(
+        self, layers: Sequence[Layer] | None = None, *, name: str | None = None, dtype: DTypeLike | None = None
+    ):
         self.name = name or automatic_name("sequential")
         wish = config.floatx() if dtype is None else dtype
         self.dtype = np.dtype(checks.known_name("dtype", str(np.dtype(wish)), ("float32", "float64")))
@@ -214,15 +217,15 @@ class Sequential:
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
+        optimizer: optimizers.Identifier = "rmsprop",
+        loss: losses.Identifier | None = None,
+        metrics: Sequence[metrics_module.Identifier] | None = None,
+        weighted_metrics: Sequence[metrics_module.Identifier] | None = None,
         *,
         loss_weights: Any = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
-        jit_compile: Any = "auto",
+        jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
         """Choose what to make small and how; the weights stay, the optimizer starts anew.
@@ -437,8 +440,8 @@ class Sequential:
         y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
+        verbose: int | str = "auto",
+        callbacks: Callback | Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -448,7 +451,7 @@ class Sequential:
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
         validation_from: str = "tail",
     ) -> History:
@@ -653,15 +656,44 @@ class Sequential:
 
     # ------------------------------------------------------------------ evaluate, predict
 
+    # Without a dict it is a number or a list: which depends on the metrics, so no type can tell.
+    @overload
     def evaluate(
         self,
         x: Any,
         y: Any = None,
         batch_size: int | None = None,
-        verbose: Any = "auto",
+        verbose: int | str = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        *,
+        return_dict: Literal[True],
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        *,
+        return_dict: bool = False,
+    ) -> Any: ...
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         *,
         return_dict: bool = False,
     ) -> Any:
@@ -709,9 +741,9 @@ class Sequential:
         self,
         x: Any,
         batch_size: int | None = None,
-        verbose: Any = "auto",
+        verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
     ) -> np.ndarray:
         """Output of the last layer for every sample.
 
@@ -835,6 +867,27 @@ class Sequential:
 
     # ------------------------------------------------------------------ single batches
 
+    @overload
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        *,
+        return_dict: Literal[True],
+    ) -> dict[str, float]: ...
+
+    @overload
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any: ...
+
     def train_on_batch(
         self,
         x: Any,
@@ -867,6 +920,14 @@ class Sequential:
             return self._on_batch(
                 pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals)
             )
+
+    @overload
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, return_dict: Literal[True]
+    ) -> dict[str, float]: ...
+
+    @overload
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any: ...
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, as train_on_batch returns them; nothing is trained."""

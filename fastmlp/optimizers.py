@@ -39,7 +39,7 @@ class Optimizer(Configurable, kind="optimizer"):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         *,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
@@ -221,7 +221,9 @@ class SGD(Optimizer):
         ValueError: If learning_rate is negative or not finite, or momentum outside [0, 1].
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any):
+    def __init__(
+        self, learning_rate: schedules.Rate = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any
+    ):
         super().__init__(learning_rate, **options)
         self.momentum = number("momentum", momentum, 0.0, 1.0)
         self.nesterov = bool(nesterov)
@@ -249,7 +251,7 @@ class _Moments(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -280,7 +282,7 @@ class Adam(_Moments):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -304,7 +306,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -355,7 +357,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
@@ -391,7 +393,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: schedules.Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
         **options: Any,
@@ -427,7 +429,7 @@ class Adadelta(Optimizer):
     source  Zeiler (2012), arXiv:1212.5701
     """
 
-    def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: Any):
+    def __init__(self, learning_rate: schedules.Rate = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: Any):
         super().__init__(learning_rate, **options)
         self.rho, self.epsilon = number("rho", rho, 0.0, 1.0), number("epsilon", epsilon, 0.0, math.inf)
 
@@ -453,7 +455,9 @@ class Lion(Optimizer):
     source  Chen et al. (2023), NeurIPS
     """
 
-    def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: Any):
+    def __init__(
+        self, learning_rate: schedules.Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: Any
+    ):
         super().__init__(learning_rate, **options)
         self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
         if not 0 < self.beta_1 <= 1:
@@ -476,6 +480,10 @@ _CLASSES: dict[str, type[Optimizer]] = {
 
 #: Names that compile(optimizer=...) takes.
 NAMES = tuple(_CLASSES)
+
+
+#: What get takes for a optimizer.
+Identifier = str | Optimizer | type[Optimizer] | dict[str, Any]
 
 
 def get(identifier: Any) -> Optimizer:

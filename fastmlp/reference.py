@@ -187,9 +187,9 @@ class Comparison:
 
 
 def compare(
-    x,
-    y,
-    validation_data: tuple,
+    x: Any,
+    y: Any,
+    validation_data: tuple[Any, Any],
     *,
     build: Callable[[ModuleType], Any] = tutorial_model,
     epochs: int = 5,
@@ -274,7 +274,9 @@ def _largest_difference(one: Any, other: Any) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(one.get_weights(), other.get_weights()))
 
 
-def _train_one_epoch(model, x, y, validation_data, epoch: int, batch_size: int, run: Run) -> None:
+def _train_one_epoch(
+    model: Any, x: Any, y: Any, validation_data: tuple[Any, Any], epoch: int, batch_size: int, run: Run
+) -> None:
     start = time.perf_counter()
     history = model.fit(
         x,

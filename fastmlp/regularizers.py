@@ -127,6 +127,10 @@ _NAMES: dict[str, type[Regularizer]] = {
 }
 
 
+#: What get takes for a regularizer.
+Identifier = str | Regularizer | type[Regularizer] | dict[str, Any]
+
+
 def get(identifier: Any) -> Regularizer | None:
     """Regularizer from an object, a class, a name in Keras's spellings or a dictionary of `serialize`; None is None.
 

@@ -363,6 +363,10 @@ def _length(name: str, value: Any) -> float:
     return checked
 
 
+#: What an optimizer takes for a learning rate.
+Rate = float | np.floating[Any] | LearningRateSchedule | dict[str, Any]
+
+
 def get(identifier: Any) -> LearningRateSchedule:
     """Schedule from an object or a dictionary of `serialize`; schedules have no names, for none does without arguments.
 

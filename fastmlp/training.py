@@ -19,7 +19,7 @@ from . import plan as plans
 from .kernels import epoch as kernels
 from .kernels.by_address import address
 from .kernels.optimizers import HYPER_SIZE, SLOTS
-from .kernels.plan import Data
+from .kernels.plan import Data, aligned_zeros
 from .kernels.team import DIVERGED, NOT_FINITE
 from .layers import Layer, Variable
 from .metrics import Metric
@@ -302,7 +302,7 @@ class Trainer:
             mean = np.zeros(layout.size, layout.dtype)
             self.slots = plans.joined(self.slots, mean)
         # One for all sizes of batches: where several make a step, it holds the sum of those that wait.
-        self._gradient = plans.aligned_zeros(layout.size if self.swept else 0, layout.dtype)
+        self._gradient = aligned_zeros(layout.size if self.swept else 0, layout.dtype)
         self._variables = [
             (i, variable.name, _place(variable.view, theta), variable.view.shape)
             for i, layer in enumerate(layers)

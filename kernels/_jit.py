@@ -13,6 +13,7 @@ import pickle
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
@@ -158,7 +159,7 @@ if hasattr(os, "register_at_fork"):
 
 
 #: Every compiled kernel by name, for warmup() and its test.
-KERNELS: dict = {}
+KERNELS: dict[str, Any] = {}
 
 
 def kernel(function, inline="never", allocates=False):

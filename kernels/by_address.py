@@ -9,6 +9,8 @@ A function is found by its protocol, the arguments that it takes (see PROTOCOLS)
 pass as int64, other numbers as float64, arrays as they are.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import types
 from numba.core import cgutils
@@ -42,7 +44,7 @@ def _call_at(typingctx, address, arguments):
 
 
 # Without the compiler an address is a place in this list; 0 is nobody's, as in memory.
-_plain: list = [None]
+_plain: list[Any] = [None]
 
 
 def _call_plain(address, arguments):

@@ -23,6 +23,7 @@ Without the compiler (NUMBA_DISABLE_JIT=1) a vector is a NumPy array of as many 
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -394,7 +395,7 @@ def _transpose_block(typingctx, source, source_at, source_row, target, target_at
 # exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2 + rounding; ln 2 in two parts so that n * high
 # is exact (Cody & Waite 1980, ch. 6). float32: the polynomial of Cephes expf; float64: Taylor's, whose
 # first left-out term is below 2^-57.
-_EXP: dict[int, dict] = {
+_EXP: dict[int, dict[str, Any]] = {
     32: {
         "log2e": 1.44269504088896341,
         "high": 0.693359375,

@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_history(tmp_path):
 )
 def test_place_beside_keras_is_said(accuracy, words, monkeypatch, capsys):
     monkeypatch.setattr(reference, "recorded", lambda: RUNS)
-    said = cli._beside_keras("mnist", 2, accuracy)
+    said = cli.digits._beside_keras("mnist", 2, accuracy)
     assert words in said["verdict"]
     assert said["verdict"] in capsys.readouterr().out
     assert said["applies"]
@@ -128,7 +128,7 @@ def test_place_beside_keras_is_said(accuracy, words, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("without_mnist")
 def test_without_mnist_auto_takes_printed_digits_and_says_so_on_stderr(capsys):
-    data, *_ = cli._load("auto")
+    data, *_ = cli.digits._load("auto")
     err = capsys.readouterr().err
     assert data == "printed_digits"
     assert "MNIST could not be had; taking the printed digits" in err
@@ -149,7 +149,7 @@ def test_printed_digits_need_no_mnist(monkeypatch, capsys):
     from fastmlp.datasets import mnist
 
     monkeypatch.setattr(mnist, "load_data", unavailable)
-    assert cli._load("printed")[0] == "printed_digits"
+    assert cli.digits._load("printed")[0] == "printed_digits"
     assert capsys.readouterr().err == ""
 
 
@@ -161,7 +161,7 @@ def test_printed_digits_need_no_mnist(monkeypatch, capsys):
         (["digits", "--seed", "-1"], "--seed: expected a whole number from 0 to 4294967295, got '-1'"),
         (["digits", "--data", "letters"], "invalid choice: 'letters'"),
         (["compare", "--samples", "0"], "--samples: expected a whole number of at least 1"),
-        (["train"], "invalid choice: 'train'"),
+        (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
     ],
 )
@@ -176,7 +176,7 @@ def test_wrong_arguments_are_one_line_and_status_two(arguments, words, capsys):
 
 def test_an_unwritable_folder_is_found_before_the_training(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(cli, "_load", lambda wanted: pytest.fail("data was loaded first"))
+    monkeypatch.setattr(cli.digits, "_load", lambda wanted: pytest.fail("data was loaded first"))
     assert run("digits", "--out", tmp_path / "file" / "folder") == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -187,7 +187,7 @@ def test_interrupting_is_one_line_and_status_130(tmp_path, monkeypatch, capsys):
     def interrupt(wanted):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", interrupt)
+    monkeypatch.setattr(cli.digits, "_load", interrupt)
     assert run("digits", "--out", tmp_path) == 130
     assert capsys.readouterr().err == "\nfastmlp digits: interrupted\n"
 

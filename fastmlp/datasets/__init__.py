@@ -1,5 +1,5 @@
-"""Data sets with MNIST's shapes: mnist itself, and printed_digits, which needs no download."""
+"""Data sets with MNIST's shapes: mnist, two that are harder, and printed_digits, which needs no download."""
 
-from fastmlp.datasets import mnist, printed_digits
+from fastmlp.datasets import fashion_mnist, kmnist, mnist, printed_digits
 
-__all__ = ["mnist", "printed_digits"]
+__all__ = ["fashion_mnist", "kmnist", "mnist", "printed_digits"]

@@ -28,6 +28,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FASTMLP_CACHE_DIR") or user_cache_dir("fastmlp", False)) / "datasets"
 
 
+def places(path: str, keras_name: str) -> list[Path]:
+    """Every file or folder that may hold a data set, the user's own first; keras_name is what Keras calls it."""
+    found = []
+    if data_dir := os.environ.get("FASTMLP_DATA_DIR"):
+        found.append(Path(data_dir) / path)
+    found.append(cache_folder() / path)
+    keras_home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    found.append(Path(keras_home) / "datasets" / keras_name)
+    return list(dict.fromkeys(found))  # a full path is the same place twice
+
+
+def not_found(title: str, looked_at: list[Path], error: Exception, url: str) -> FileNotFoundError:
+    """The error that says where a data set was looked for, why it couldn't be downloaded, and what to do."""
+    listed = "".join(f"\n  {place}" for place in looked_at)
+    return FileNotFoundError(
+        f"{title} is in none of the places looked at, and downloading it failed.{listed}\n"
+        f"The download: {error}\n"
+        f"Either copy {url} from a machine with a network to one of these places, "
+        "or name the folder that holds it in FASTMLP_DATA_DIR, "
+        "or use fastmlp.datasets.printed_digits.load_data(): the same shapes, made without a network."
+    )
+
+
 def read(path: Path) -> Arrays:
     """The four arrays of an npz file: uint8 and of MNIST's shapes.
 

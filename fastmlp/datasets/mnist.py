@@ -1,6 +1,5 @@
 """MNIST: 70,000 grey images of handwritten digits (LeCun, Cortes & Burges)."""
 
-import os
 import warnings
 from pathlib import Path
 
@@ -59,25 +58,12 @@ def load_data(path: str = "mnist.npz") -> tuple[_store.Split, _store.Split]:
         _download(target)
         return _store.split(_read(target))
     except (OSError, ValueError) as error:
-        looked_at = "".join(f"\n  {place}" for place in places)
-        raise FileNotFoundError(
-            f"MNIST is in none of the places looked at, and downloading it failed.{looked_at}\n"
-            f"The download: {error}\n"
-            f"Either copy {URL} from a machine with a network to one of these places, "
-            "or name the folder that holds it in FASTMLP_DATA_DIR, "
-            "or use fastmlp.datasets.printed_digits.load_data(): the same shapes, made without a network."
-        ) from error
+        raise _store.not_found("MNIST", places, error, URL) from error
 
 
 def _places(path: str) -> list[Path]:
     """Every file that may be MNIST, in the order of load_data."""
-    places = []
-    if data_dir := os.environ.get("FASTMLP_DATA_DIR"):
-        places.append(Path(data_dir) / path)
-    places.append(_store.cache_folder() / path)
-    keras_home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    places.append(Path(keras_home) / "datasets" / "mnist.npz")
-    return list(dict.fromkeys(places))  # a full path is the same place twice
+    return _store.places(path, "mnist.npz")
 
 
 def _read(path: Path) -> _store.Arrays:

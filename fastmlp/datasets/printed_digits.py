@@ -4,6 +4,7 @@ import functools
 import operator
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def load_data(seed: int = 0) -> tuple[_store.Split, _store.Split]:
     return _store.split(arrays)
 
 
-def _checked_seed(seed) -> int:
+def _checked_seed(seed: Any) -> int:
     """The seed as an int that is at least 0; TypeError or ValueError otherwise."""
     try:
         number = operator.index(seed)
@@ -115,7 +116,7 @@ def _generate(seed: int, n_train: int, n_test: int) -> _store.Arrays:
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
-def _draw(distance, rng: np.random.Generator, n: int) -> _store.Split:
+def _draw(distance: np.ndarray, rng: np.random.Generator, n: int) -> _store.Split:
     """Images (n, 28, 28) and labels (n,) from the distances (10, fonts, s, s) of all glyphs.
 
     Only rng.random and rng.bytes are used: they hand out PCG64's bits with the least between, so they are
@@ -143,7 +144,7 @@ def _draw(distance, rng: np.random.Generator, n: int) -> _store.Split:
     return images, labels.astype(np.uint8)
 
 
-def _affine(value) -> np.ndarray:
+def _affine(value: dict[str, np.ndarray]) -> np.ndarray:
     """The maps (n, 2, 3) from an image's pixels to a glyph's samples, centre to centre.
 
     Rotation by its tangent: sine and cosine from a square root are rounded alike on every machine.

@@ -22,7 +22,7 @@ def confusion_matrix(
     model_or_matrix: Any,
     x: Any = None,
     y: Any = None,
-    labels: Sequence | None = None,
+    labels: Sequence[Any] | None = None,
     normalize: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -90,7 +90,7 @@ def confusion_matrix(
     return ax
 
 
-def _counts(model_or_matrix: Any, x: Any, y: Any, labels: Sequence | None) -> np.ndarray:
+def _counts(model_or_matrix: Any, x: Any, y: Any, labels: Sequence[Any] | None) -> np.ndarray:
     """Counts (classes, classes) from any of the three kinds of arguments."""
     if hasattr(model_or_matrix, "predict"):
         if x is None or y is None:
@@ -124,7 +124,7 @@ def _counts(model_or_matrix: Any, x: Any, y: Any, labels: Sequence | None) -> np
     return whole
 
 
-def _check_names(labels: Sequence | None, m: int, who: str) -> None:
+def _check_names(labels: Sequence[Any] | None, m: int, who: str) -> None:
     if labels is not None and len(labels) != m:
         raise ValueError(f"{who} {m} classes but labels has {len(labels)} names. Name every class.")
 
@@ -132,7 +132,7 @@ def _check_names(labels: Sequence | None, m: int, who: str) -> None:
 def _count_pairs(
     true: np.ndarray,
     predicted: np.ndarray,
-    labels: Sequence | None,
+    labels: Sequence[Any] | None,
     true_name: str = "y_true",
     predicted_name: str = "y_pred",
 ) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
-def sample_digits(x, y, *, rows: int = 3, columns: int = 8, figure: Figure | SubFigure | None = None) -> Figure:
+def sample_digits(
+    x: Any, y: Any, *, rows: int = 3, columns: int = 8, figure: Figure | SubFigure | None = None
+) -> Figure:
     """The first images of a data set, each under its label.
 
     Args:
@@ -37,7 +40,13 @@ def sample_digits(x, y, *, rows: int = 3, columns: int = 8, figure: Figure | Sub
 
 
 def confident_mistakes(
-    x, y, probabilities, *, count: int = 10, columns: int = 5, figure: Figure | SubFigure | None = None
+    x: Any,
+    y: Any,
+    probabilities: Any,
+    *,
+    count: int = 10,
+    columns: int = 5,
+    figure: Figure | SubFigure | None = None,
 ) -> Figure:
     r"""The wrong predictions the model was surest of: image, true class, predicted class and its probability.
 
@@ -77,7 +86,9 @@ def confident_mistakes(
     return _image_grid(x[shown], titles, columns, heading, figure)
 
 
-def _image_grid(images, titles, columns: int, heading: str, figure) -> Figure:
+def _image_grid(
+    images: np.ndarray, titles: Sequence[str], columns: int, heading: str, figure: Figure | SubFigure | None
+) -> Figure:
     """Images in rows of `columns`, each under its title."""
     rows = max(1, -(-len(images) // columns))
     lines = max((title.count("\n") + 1 for title in titles), default=1)
@@ -93,7 +104,7 @@ def _image_grid(images, titles, columns: int, heading: str, figure) -> Figure:
     return root(figure)
 
 
-def _images(x) -> np.ndarray:
+def _images(x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != 3:
         raise ValueError(

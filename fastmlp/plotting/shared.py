@@ -11,7 +11,7 @@ from fastmlp.checks import finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 # Okabe & Ito's palette: distinct for colour-blind readers and, by lightness, in grey print.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
@@ -25,9 +25,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
-def root(figure) -> Figure:
+def root(figure: Figure | SubFigure) -> Figure:
     """The whole figure, also of a SubFigure."""
-    return figure.get_figure(root=True)
+    whole = figure.get_figure(root=True)
+    assert whole is not None  # what is drawn in belongs to one
+    return whole
 
 
 def plain_spines(ax: Axes) -> None:
@@ -133,7 +135,7 @@ def whole_epochs(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
-def class_indices(y, name: str) -> np.ndarray:
+def class_indices(y: Any, name: str) -> np.ndarray:
     """Indices (samples,) from indices (samples,) or (samples, 1), or from rows with one value per class."""
     y = np.asarray(y)
     if y.ndim == 2:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import arrays, checks
 from fastmlp.activations import apply
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def results(model: Sequential, x: Any, y: Any) -> Results:
     """
     units = model._need_built().outputs
     rows, _ = model._samples(x)
-    target = checks._array("y", y)
+    target = arrays.numbers("y", y)
     if target.ndim == 2 and target.shape[1] == 1:
         target = target[:, 0]
     kind = _kind(model, units, target)

@@ -1,7 +1,4 @@
-"""The command `fastmlp`: the tutorial's digits, the comparison with Keras, what is installed, warming up.
-
-Exit status: 0 done, 1 something needed is missing, 2 the arguments are wrong, 130 interrupted.
-"""
+"""`fastmlp digits` and `fastmlp compare`: the tutorial's net, alone and beside Keras."""
 
 from __future__ import annotations
 
@@ -9,12 +6,15 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from fastmlp import __version__, reference
+from fastmlp import reference
+from fastmlp.machine import versions
+
+from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed
+
+Split = tuple[Any, Any]
 
 DATA_NAMES = {"mnist": "MNIST", "printed_digits": "printed digits"}
 
@@ -49,128 +49,52 @@ pixels, 0..255, this net amplifies rounding: within an epoch any two programs dr
 float32 and float64, which is shown as the yardstick. With --scale they stay together. Needs Keras
 (pip install "fastmlp[keras]"); KERAS_BACKEND chooses its backend: jax, torch or tensorflow."""
 
-
-class CommandError(Exception):
-    """What the user reads as one line on stderr, with the exit status."""
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
+COMPARE_EPILOG = """\
+examples:
+  fastmlp compare --epochs 3 --scale
+  fastmlp compare --data printed --samples 10000"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        """One line, without the usage block, and the place to read more."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit status.
-
-    Args:
-        arguments: The words after the command's name; those of this process by default.
-
-    Example:
-        >>> main(["warmup"])  # doctest: +ELLIPSIS
-        The kernels are ready after ... s.
-        0
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-        sys.stdout.flush()
-    except CommandError as error:
-        print(f"fastmlp {options.name}: {error}", file=sys.stderr)
-        return error.status
-    except KeyboardInterrupt:
-        print(f"\nfastmlp {options.name}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="fastmlp",
-        description="Multilayer perceptrons at the speed of the CPU, behind the Keras API.",
-        epilog="Each command explains itself: fastmlp digits --help",
+def add_to(commands: Commands) -> None:
+    """The two commands and their options."""
+    sub = add_command(
+        commands, digits, "digits", "train on digits and compare the accuracy with Keras", DIGITS_HELP, DIGITS_EPILOG
     )
-    parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name", required=True)
-
-    def add(command, name: str, short: str, description: str | None = None, epilog: str | None = None):
-        sub = commands.add_parser(
-            name,
-            help=short,
-            description=description or f"{short[0].upper()}{short[1:]}.",
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.set_defaults(command=command)
-        return sub
-
-    def add_training_options(sub, epochs: int):
-        sub.add_argument(
-            "--epochs",
-            type=_count,
-            default=epochs,
-            metavar="N",
-            help="passes over the data (default: %(default)s)",
-        )
-        sub.add_argument(
-            "--seed", type=_seed, default=0, metavar="N", help="of weights and order (default: %(default)s)"
-        )
-        sub.add_argument(
-            "--data",
-            choices=("auto", "mnist", "printed"),
-            default="auto",
-            help="mnist is downloaded once; printed digits come with fastmlp; auto (default): mnist, "
-            "or printed where it can't be had",
-        )
-
-    sub = add(digits, "digits", "train on digits and compare the accuracy with Keras", DIGITS_HELP, DIGITS_EPILOG)
-    add_training_options(sub, epochs=20)
+    _add_training_options(sub, epochs=20)
     sub.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR", help="folder (default: %(default)s)")
     sub.add_argument(
         "--no-plots", dest="plots", action="store_false", help="write run.json but no figures and no report"
     )
 
-    sub = add(compare, "compare", "train Keras and fastmlp side by side", COMPARE_HELP)
-    add_training_options(sub, epochs=5)
-    sub.add_argument("--samples", type=_count, metavar="N", help="use the first N training samples only (default: all)")
+    sub = add_command(
+        commands, compare, "compare", "train Keras and fastmlp side by side", COMPARE_HELP, COMPARE_EPILOG
+    )
+    _add_training_options(sub, epochs=5)
+    sub.add_argument("--samples", type=count, metavar="N", help="use the first N training samples only (default: all)")
     sub.add_argument("--scale", action="store_true", help="divide the pixels by 255")
 
-    add(info, "info", "print versions, the processor's features and the folder of compiled kernels")
-    sub = add(warmup, "warmup", "compile the kernels now, so that later runs start at once")
+
+def _add_training_options(sub: argparse.ArgumentParser, epochs: int) -> None:
     sub.add_argument(
-        "--all", action="store_true", help="every activation, loss, optimizer and layer, too: half a minute"
+        "--epochs", type=count, default=epochs, metavar="N", help="passes over the data (default: %(default)s)"
     )
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, got {text!r}")
-    return int(text)
+    sub.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights and order (default: %(default)s)")
+    sub.add_argument(
+        "--data",
+        choices=("auto", "mnist", "printed"),
+        default="auto",
+        help="mnist is downloaded once; printed digits come with fastmlp; auto (default): mnist, "
+        "or printed where it can't be had",
+    )
 
 
 def digits(options: argparse.Namespace) -> None:
     """`fastmlp digits`."""
     import fastmlp
-    from fastmlp.machine import versions
 
-    _make_writable(options.out)
+    make_writable(options.out)
     seconds: dict[str, float] = {}
-    data, (x, y), (x_test, y_test) = _timed(seconds, "load", _load, options.data)
+    data, (x, y), (x_test, y_test) = timed(seconds, "load", _load, options.data)
     _describe(data, (x, y), (x_test, y_test))
 
     fastmlp.utils.set_random_seed(options.seed)
@@ -182,8 +106,8 @@ def digits(options: argparse.Namespace) -> None:
     )
     model.summary()
     how = {"batch_size": 32, "epochs": options.epochs, "validation_split": 0.2, "verbose": "auto"}
-    history = _timed(seconds, "fit", model.fit, x, y, **how)
-    test_loss, test_accuracy = _timed(seconds, "evaluate", model.evaluate, x_test, y_test, verbose=0)
+    history = timed(seconds, "fit", model.fit, x, y, **how)
+    test_loss, test_accuracy = timed(seconds, "evaluate", model.evaluate, x_test, y_test, verbose=0)
     seconds["fit_per_epoch"] = seconds["fit"] / options.epochs
     print(f"\nTrained in {seconds['fit']:.2f} s, {seconds['fit_per_epoch']:.3f} s per epoch.")
     print(f"Test loss {test_loss:.4f}, test accuracy {test_accuracy:.4f} on {len(x_test)} samples.\n")
@@ -240,42 +164,7 @@ def compare(options: argparse.Namespace) -> None:
         flush=True,
     )
     validation = (x[split:samples], y[split:samples])
-    reference.compare(x[:split], y[:split], validation, epochs=options.epochs, seed=options.seed, report=_print_now)
-
-
-def info(options: argparse.Namespace) -> None:
-    """`fastmlp info`."""
-    import llvmlite.binding as llvm
-
-    from fastmlp import threads
-    from fastmlp.kernels._jit import VECTORS, cache_folder
-    from fastmlp.machine import versions
-
-    for name, version in versions().items():
-        print(f"{name:12}{version}")
-    print(f"{'processor':12}{llvm.get_host_cpu_name()}")
-    # The vector widths decide the speed; the other flags would fill the screen.
-    kinds = ("avx", "sse", "fma", "neon", "sve", "f16c")
-    features = sorted(name for name, has in llvm.get_host_cpu_features().items() if has and name.startswith(kinds))
-    print(f"{'vectors':12}{' '.join(features) or 'none reported'}")
-    code = {
-        "avx512f": "AVX-512, 16 float32 at once",
-        "avx2": "AVX2, 8 float32 at once (no AVX-512 here)",
-        "sse2": "SSE2, 4 float32 at once (no AVX2 or AVX-512 here)",
-        "other": "whatever vectors this processor has, 4 float32 at once",
-    }
-    print(f"{'code':12}{code[VECTORS]}")
-    print(f"{'threads':12}{threads.get_num_threads()} of {threads.available()} cores (FASTMLP_NUM_THREADS sets it)")
-    print(f"{'kernels':12}{cache_folder()}")
-
-
-def warmup(options: argparse.Namespace) -> None:
-    """`fastmlp warmup`."""
-    import fastmlp
-
-    seconds: dict[str, float] = {}
-    _timed(seconds, "warmup", fastmlp.warmup, everything=options.all)
-    print(f"The kernels are ready after {seconds['warmup']:.1f} s.")
+    reference.compare(x[:split], y[:split], validation, epochs=options.epochs, seed=options.seed, report=print_now)
 
 
 def _load(wanted: str) -> tuple[str, Any, Any]:
@@ -298,7 +187,7 @@ def _load(wanted: str) -> tuple[str, Any, Any]:
     return "printed_digits", *printed_digits.load_data()
 
 
-def _describe(data: str, train, test) -> None:
+def _describe(data: str, train: Split, test: Split) -> None:
     import numpy as np
 
     print(f"Data: {DATA_NAMES[data]}")
@@ -335,7 +224,7 @@ def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
     return {"applies": place is not None, "place": place, "verdict": verdict, "reference": here.as_dict()}
 
 
-def _write_figures(folder: Path, history, train, test, probabilities) -> list[str]:
+def _write_figures(folder: Path, history: Any, train: Split, test: Split, probabilities: Any) -> list[str]:
     from fastmlp import plotting
 
     x_test, y_test = test
@@ -349,27 +238,3 @@ def _write_figures(folder: Path, history, train, test, probabilities) -> list[st
     for name, figure in figures.items():
         figure.savefig(folder / name)
     return list(figures)
-
-
-def _make_writable(folder: Path) -> None:
-    """Find out before the training, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise CommandError(
-            f"cannot write to --out {folder}: {error.strerror or error}. Give another folder.", status=2
-        ) from error
-
-
-def _timed(seconds: dict[str, float], name: str, function, *arguments, **keywords):
-    """The function's result; its wall time goes into seconds[name]."""
-    start = time.perf_counter()
-    result = function(*arguments, **keywords)
-    seconds[name] = time.perf_counter() - start
-    return result
-
-
-def _print_now(line: str) -> None:
-    print(line, flush=True)
