@@ -408,6 +408,34 @@ def test_a_warm_start_can_not_change_the_layers(iris):
         classifier.set_params(hidden_layer_sizes=(5,)).fit(*iris)
 
 
+@pytest.mark.parametrize("parameter", [{"activation": "tanh"}, {"dropout": 0.3}, {"early_stopping": True}])
+def test_what_a_training_that_goes_on_can_not_change_is_named(iris, parameter):
+    classifier = MLPClassifier(**QUICK, warm_start=True).fit(*iris)
+    with pytest.raises(ValueError, match=f"{next(iter(parameter))} is .*set warm_start=False to begin anew"):
+        classifier.set_params(**parameter).fit(*iris)
+
+
+@pytest.mark.parametrize("alphas", [(0.1, 5.0), (0.0, 0.1), (0.1, 0.0)])
+def test_a_warm_start_may_have_another_penalty_as_in_scikit_learn(iris, alphas):
+    own, other = (
+        cls(max_iter=5, random_state=0, warm_start=True) for cls in (MLPClassifier, neural_network.MLPClassifier)
+    )
+    for alpha in alphas:
+        own.set_params(alpha=alpha).fit(*iris)
+        other.set_params(alpha=alpha).fit(*iris)
+    assert_same(own, other)
+
+
+def test_partial_fit_may_have_another_penalty_as_in_scikit_learn(iris):
+    own, other = MLPClassifier(random_state=0), neural_network.MLPClassifier(random_state=0)
+    for alpha in (0.1, 5.0, 2.0):
+        for estimator in (own, other):
+            estimator.set_params(alpha=alpha).partial_fit(*iris, classes=np.unique(iris[1]))
+    assert_same(own, other)
+    with pytest.raises(ValueError, match="alpha can't become 0"):
+        own.set_params(alpha=0.0).partial_fit(*iris)
+
+
 def test_sure_answers_have_a_logarithm(iris):
     classifier = MLPClassifier(**QUICK).fit(*iris)
     classifier.coefs_[-1][...] *= 1e6

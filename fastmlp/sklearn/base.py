@@ -98,11 +98,8 @@ class BaseMLP(BaseEstimator):
         generator = check_random_state(self.random_state)
         if first:
             self._begin(X.shape[1], sizes, dtype, generator)
-        elif [layer.units for layer in self._dense[:-1]] != sizes:
-            raise ValueError(
-                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but the training that goes on is of a network "
-                f"with {[layer.units for layer in self._dense[:-1]]}; set warm_start=False to begin anew"
-            )
+        else:
+            self._go_on(sizes, incremental)
         if first or not incremental:
             self.model_.compile(optimizer, Canonical(self._last()[0]))
         X, targets, weights, held_out = self._split(X, targets, labels, weights, generator)
@@ -135,6 +132,23 @@ class BaseMLP(BaseEstimator):
             dtype=dtype.name, generator=generator,
         )  # fmt: skip
 
+    def _go_on(self, sizes: list[int], incremental: bool) -> None:
+        """Take the parameters of a training that goes on, as far as they may differ from those that it began with."""
+        names, rates = network.hidden(self.activation, self.dropout, len(sizes))
+        wanted = {"hidden_layer_sizes": sizes, "activation": names[: len(sizes)], "dropout": rates}
+        for parameter, there in network.described(self.model_).items():
+            if wanted[parameter] != there:
+                raise ValueError(
+                    f"{parameter} is {getattr(self, parameter)!r}, but the training that goes on is of a network with "
+                    f"{there}; set warm_start=False to begin anew"
+                )
+        if self.early_stopping != (self.validation_scores_ is not None):
+            raise ValueError(
+                f"early_stopping is {self.early_stopping}, but the training that goes on began with "
+                f"{not self.early_stopping}; set warm_start=False to begin anew"
+            )
+        network.penalize(self.model_, self.alpha, keep_optimizer=incremental)
+
     def _split(self, X: Any, targets: Any, labels: Any, weights: Any, generator: Any) -> tuple[Any, Any, Any, Any]:
         """Samples to train on, their targets and weights, and what is held out for early stopping."""
         if not self.early_stopping:
@@ -162,8 +176,6 @@ class BaseMLP(BaseEstimator):
                 stacklevel=4,
             )
         batch = min(200 if self.batch_size == "auto" else self.batch_size, samples)
-        if self.early_stopping and self.validation_scores_ is None:
-            raise ValueError("early_stopping was off when this training began; set warm_start=False to begin anew")
         self.n_iter_ = 0
         progress = Progress(self, samples, held_out)
         callbacks = [self.callbacks, progress]
