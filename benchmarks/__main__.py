@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import curves, figures, kernel_runs, machine, predict, processes, products, readme, tables, training
+from . import curves, figures, kernel_runs, machine, predict, processes, products, readme, sparse, tables, training
 from . import options as option_costs
 from .crew import Crew
 from .jobs import JOBS
 from .peers import PEERS
 
-PARTS = ("jobs", "options", "predict", "products", "starts", "kernels", "curves")
+PARTS = ("jobs", "options", "predict", "products", "sparse", "starts", "kernels", "curves")
 
 #: Rows of the smoke run.
 SMOKE_ROWS = 3200
@@ -51,7 +51,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if "kernels" in options.part:
         report["kernels"] = kernel_runs.measure(options.out, smoke)
         done("kernels")
-    if not set(options.part) & {"jobs", "options", "predict", "products", "curves"}:
+    if not set(options.part) & {"jobs", "options", "predict", "products", "sparse", "curves"}:
         return report
     with Crew(here, threads) as crew:
         report |= {"start_seconds": crew.start_seconds, "died": crew.died}
@@ -69,6 +69,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if "products" in options.part:
             report["products"] = products.measure(crew, rounds, threads, smoke)
             done("products")
+        if "sparse" in options.part:
+            report["sparse"] = sparse.measure(crew, rounds, smoke)
+            done("sparse")
         if "curves" in options.part:
             report["curves"] = curves.measure(crew, curves.fastest_peers(report["jobs"]), threads, smoke)
             done("curves")

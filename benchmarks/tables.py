@@ -203,6 +203,36 @@ def small_speedups(small: dict[str, Any], name: str) -> list[float]:
     return [statistics.median(shape) for shape in zip(*by_round)]
 
 
+# ---------------------------------------------------------------------------------------------- sparse matrices
+
+
+def sparse(report: dict[str, Any]) -> str:
+    """An epoch on a sparse matrix, whole calls, and times fastmlp."""
+    measured = report["sparse"]
+    rows = []
+    for solver, peers in measured["solvers"].items():
+        ours = peers["fastmlp"]["seconds"]
+        for name, peer in peers.items():
+            own = ratios(peer["seconds"], ours)
+            rows.append([
+                f"{solver}, {name}",
+                duration(statistics.median(peer["seconds"])),
+                number(statistics.median(own)),
+                f"{number(min(own))}-{number(max(own))}",
+                str(len(own)),
+                duration(peer["first"]),
+                f"{peer['loss_after_first']:.3f}",
+                f"{number(peer['megabytes'])} MB",
+            ])  # fmt: skip
+    head = ["", "an epoch", "times fastmlp", "spread", "rounds", "first epoch", "loss after it", "memory at most"]
+    return "\n".join([
+        f"A sparse matrix of {measured['rows']:,} x {measured['columns']:,} random numbers, {measured['nonzeros']:.0f} "
+        f"in a row, one hidden layer of {measured['hidden']} relu units, batch {measured['batch']}.",
+        "",
+        table(head, rows),
+    ])  # fmt: skip
+
+
 # ---------------------------------------------------------------------------------------------- processes, kernels
 
 
@@ -262,6 +292,8 @@ def everything(report: dict[str, Any]) -> str:
         parts.append(predict(report))
     if "products" in report:
         parts += [large_product(report), small_products(report)]
+    if "sparse" in report:
+        parts.append(sparse(report))
     if "starts" in report:
         parts.append(starts(report))
     if "kernels" in report:

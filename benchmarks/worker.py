@@ -27,6 +27,7 @@ class Server:
         self.name = name
         self.library = PEERS[name].load()
         self.peer: Peer
+        self.sparse: Any = None
 
     def ready(self) -> bool:
         """The library is imported."""
@@ -62,6 +63,18 @@ class Server:
         from . import options
 
         return options.seconds(job, rounds, rows)
+
+    def sparse_begin(self, solver: str, smoke: bool) -> bool:
+        """Make the matrix and the net of sparse.Epochs."""
+        from . import sparse
+
+        self.sparse = None  # let go of the former one first
+        self.sparse = sparse.Epochs(self.name, solver, smoke)
+        return True
+
+    def sparse_epoch(self) -> dict[str, float]:
+        """See sparse.Epochs.epoch."""
+        return self.sparse.epoch()
 
     def round_trip(self, threads: int) -> float:
         """Seconds in which so many threads wait for each other once, of which a training step holds several."""

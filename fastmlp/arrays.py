@@ -31,7 +31,7 @@ def is_array(x: Any) -> bool:
     """Whether x is one array of another library, a table, a matrix or a buffer, rather than an iterable of them."""
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__") or hasattr(x, "__dlpack__"):
         return True
-    return is_sparse(x) or library(x) is not None or _is_buffer(x)
+    return is_sparse(x) or _is_buffer(x)
 
 
 def _is_buffer(x: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import sparse
+from . import frames, sparse
 from .arrays import for_kernels as _for_kernels
 from .arrays import is_array
 from .arrays import numbers as _array
@@ -99,6 +99,7 @@ def samples(
         TypeError: If x holds no real numbers.
         ValueError: If x is empty, has another shape, or holds NaN or infinity.
     """
+    x = frames.without_zeros(x)
     is_sparse = sparse.is_sparse(x)
     array = x if is_sparse else _array(name, x)
     if shape == (1,) and array.ndim == 1 and not is_sparse:
@@ -129,6 +130,7 @@ def shape_of_one(name: str, x: Any) -> tuple[int, ...]:
 
 def in_rows(name: str, x: Any) -> Any:
     """Samples in a form whose rows can be sliced."""
+    x = frames.without_zeros(x)
     return x.tocsr() if sparse.is_sparse(x) else _array(name, x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,17 @@ def numbers(name: str, values: Any, library: str) -> Any:
         ValueError: If a value is missing; its row is named.
     """
     return {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow}[library](name, values)
+
+
+def without_zeros(values: Any) -> Any:
+    """A frame of pandas as a matrix of scipy.sparse, where all its columns are kept without zeros; else as it is."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(values, pandas.DataFrame) or not values.shape[1]:
+        return values
+    dtypes = values.dtypes
+    if all(isinstance(dtype, pandas.SparseDtype) and dtype.fill_value == 0 for dtype in dtypes):
+        return values.sparse.to_coo()
+    return values
 
 
 def _of_pandas(name: str, values: Any) -> Any:
@@ -108,9 +120,8 @@ def _of_arrow(name: str, values: Any) -> Any:
 
 def _of_column(column: Any) -> np.ndarray:
     """A column of pyarrow, which may be in chunks."""
-    if hasattr(column, "chunks"):
-        return column.to_numpy()
-    return column.to_numpy(zero_copy_only=False)
+    chunks = hasattr(column, "chunks")
+    return np.asarray(column.to_numpy() if chunks else column.to_numpy(zero_copy_only=False))
 
 
 def _no_numbers(name: str, wrong: dict[Any, Any], is_frame: bool, one_hot: str, index: str) -> TypeError:

@@ -139,6 +139,9 @@ def sparse_forward(
 
     Eight sums a line, since the next product can't wait for the last one's four cycles.
     """
+    # Where w is far larger than the caches (130,107 x 100), reading four lines of a row of w at a time, with two sums
+    # each, took 0.65 of the time, and fetching the next sample's rows ahead 0.7, the whole step then 0.86; at
+    # 784 x 128 they took 1.25 and 2.6 times as long.
     out_of_line()
     line, zero = lanes(z), splat(z, 0)
     for i in range(first, last):

@@ -143,6 +143,15 @@ def test_none_of_them_is_an_iterable_of_batches(kind):
     assert not checks.is_batches(kind(X), None)
 
 
+def test_a_loader_of_tensors_is_an_iterable_of_batches():
+    data = pytest.importorskip("torch.utils.data")
+    loader = data.DataLoader(data.TensorDataset(torch_tensor(X), torch_tensor(Y)), batch_size=5)
+    model, plain = compiled((3,)), compiled((3,))
+    history = model.fit(loader, verbose=0).history
+    assert history == plain.fit(X, Y, batch_size=5, shuffle=False, verbose=0).history
+    np.testing.assert_array_equal(model.predict(loader), plain.predict(X))
+
+
 def test_a_layer_adapts_to_a_frame():
     layer = layers.Normalization()
     layer.adapt(pandas_frame(X))

@@ -8,7 +8,7 @@ import pytest
 from support import compiled_only
 
 import fastmlp
-from fastmlp import layers, sparse, threads
+from fastmlp import checks, layers, sparse, threads
 from fastmlp import plan as plans
 from fastmlp.kernels._jit import JIT
 
@@ -180,6 +180,18 @@ def test_two_threads_give_the_bits_of_one(hidden, monkeypatch):
         found.append([*model.get_weights(), history["loss"], model.predict(x)])
     for a, b in zip(*found):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_frame_whose_columns_have_no_zeros_stays_so():
+    pandas = pytest.importorskip("pandas")
+    x, y = scipy_sparse.csr_matrix(dense()), labels()
+    frame = pandas.DataFrame.sparse.from_spmatrix(x)
+    assert isinstance(checks.samples(frame, (K,), np.dtype("float32")), sparse.Sparse)
+    assert_alike(trained(frame, y, 8), trained(x, y, 8))
+    words = pandas.get_dummies(pandas.Series(["a", "b", "a"]), sparse=True)
+    np.testing.assert_array_equal(
+        model_of(shape=(2,)).predict(words), model_of(shape=(2,)).predict([[1, 0], [0, 1], [1, 0]])
+    )
 
 
 # ---------------------------------------------------------------------------------------------- wide ones
