@@ -243,8 +243,14 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(iris):
 
 @pytest.mark.filterwarnings("error")
 def test_an_end_before_convergence_is_a_warning(iris):
-    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(3\) reached"):
-        MLPClassifier(max_iter=3).fit(*iris)
+    for epochs in (1, 3):
+        with pytest.warns(ConvergenceWarning, match=rf"Maximum iterations \({epochs}\) reached"):
+            MLPClassifier(max_iter=epochs).fit(*iris)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_epoch_of_partial_fit_warns_of_nothing(iris):
+    assert MLPClassifier(max_iter=1).partial_fit(*iris, classes=np.unique(iris[1])).n_iter_ == 1
 
 
 @pytest.mark.filterwarnings("error")

@@ -103,7 +103,7 @@ class BaseMLP(BaseEstimator):
         if first or not incremental:
             self.model_.compile(optimizer, Canonical(self._last()[0]))
         X, targets, weights, held_out = self._split(X, targets, labels, weights, generator)
-        self._train(X, targets, weights, held_out, generator, 1 if incremental else self.max_iter)
+        self._train(X, targets, weights, held_out, generator, incremental)
 
     _numeric = False
 
@@ -167,9 +167,9 @@ class BaseMLP(BaseEstimator):
 
     _stratified = False
 
-    def _train(self, X: Any, targets: Any, weights: Any, held_out: Any, generator: Any, epochs: int) -> None:
-        """So many epochs, or fewer."""
-        samples = X.shape[0]
+    def _train(self, X: Any, targets: Any, weights: Any, held_out: Any, generator: Any, incremental: bool) -> None:
+        """One epoch, or up to max_iter."""
+        samples, epochs = X.shape[0], 1 if incremental else self.max_iter
         if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped to them",
@@ -189,7 +189,7 @@ class BaseMLP(BaseEstimator):
                 warnings.warn("Training interrupted by user.", stacklevel=4)
             except FloatingPointError as error:
                 raise ValueError(f"{_NOT_FINITE} ({error})") from error
-        if epochs > 1 and self.n_iter_ == self.max_iter and not progress.stopped:
+        if not incremental and self.n_iter_ == self.max_iter and not progress.stopped:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
