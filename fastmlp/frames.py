@@ -96,9 +96,9 @@ def _of_polars(name: str, values: Any) -> Any:
 
 def _is_real_polars(dtype: Any) -> bool:
     """Whether a type of polars is of real numbers; arrays of them are rows of a matrix."""
-    while type(dtype).__name__ == "Array":
+    while str(dtype).startswith("Array("):
         dtype = dtype.inner
-    return bool(dtype.is_numeric()) or type(dtype).__name__ == "Boolean"
+    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
 
 
 def _of_arrow(name: str, values: Any) -> Any:

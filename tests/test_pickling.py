@@ -5,9 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
+from support import compiled_only
 
 import fastmlp
 from fastmlp.layers import BatchNormalization, Dense, Dropout, Input
+
+pytestmark = compiled_only
 
 copies = pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"]

@@ -243,8 +243,14 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(iris):
 
 @pytest.mark.filterwarnings("error")
 def test_an_end_before_convergence_is_a_warning(iris):
-    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(3\) reached"):
-        MLPClassifier(max_iter=3).fit(*iris)
+    for epochs in (1, 3):
+        with pytest.warns(ConvergenceWarning, match=rf"Maximum iterations \({epochs}\) reached"):
+            MLPClassifier(max_iter=epochs).fit(*iris)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_epoch_of_partial_fit_warns_of_nothing(iris):
+    assert MLPClassifier(max_iter=1).partial_fit(*iris, classes=np.unique(iris[1])).n_iter_ == 1
 
 
 @pytest.mark.filterwarnings("error")
@@ -406,6 +412,34 @@ def test_a_warm_start_can_not_change_the_layers(iris):
     classifier = MLPClassifier(**QUICK, warm_start=True).fit(*iris)
     with pytest.raises(ValueError, match=r"is of a network with \[16\]; set warm_start=False"):
         classifier.set_params(hidden_layer_sizes=(5,)).fit(*iris)
+
+
+@pytest.mark.parametrize("parameter", [{"activation": "tanh"}, {"dropout": 0.3}, {"early_stopping": True}])
+def test_what_a_training_that_goes_on_can_not_change_is_named(iris, parameter):
+    classifier = MLPClassifier(**QUICK, warm_start=True).fit(*iris)
+    with pytest.raises(ValueError, match=f"{next(iter(parameter))} is .*set warm_start=False to begin anew"):
+        classifier.set_params(**parameter).fit(*iris)
+
+
+@pytest.mark.parametrize("alphas", [(0.1, 5.0), (0.0, 0.1), (0.1, 0.0)])
+def test_a_warm_start_may_have_another_penalty_as_in_scikit_learn(iris, alphas):
+    own, other = (
+        cls(max_iter=5, random_state=0, warm_start=True) for cls in (MLPClassifier, neural_network.MLPClassifier)
+    )
+    for alpha in alphas:
+        own.set_params(alpha=alpha).fit(*iris)
+        other.set_params(alpha=alpha).fit(*iris)
+    assert_same(own, other)
+
+
+def test_partial_fit_may_have_another_penalty_as_in_scikit_learn(iris):
+    own, other = MLPClassifier(random_state=0), neural_network.MLPClassifier(random_state=0)
+    for alpha in (0.1, 5.0, 2.0):
+        for estimator in (own, other):
+            estimator.set_params(alpha=alpha).partial_fit(*iris, classes=np.unique(iris[1]))
+    assert_same(own, other)
+    with pytest.raises(ValueError, match="alpha can't become 0"):
+        own.set_params(alpha=0.0).partial_fit(*iris)
 
 
 def test_sure_answers_have_a_logarithm(iris):

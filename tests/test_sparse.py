@@ -172,7 +172,7 @@ def test_weights_and_validation_data_are_those_of_dense_samples():
 @compiled_only
 @pytest.mark.parametrize("hidden", [(8,), (100,)])
 def test_two_threads_give_the_bits_of_one(hidden, monkeypatch):
-    x, y = scipy_sparse.random_array((N, K), density=0.3, format="csr", dtype=np.float32, rng=2), labels()
+    x, y = scipy_sparse.csr_matrix(dense(share=0.3)), labels()
     found = []
     for team in (1, 2):
         monkeypatch.setattr(threads, "team_size", lambda operations, waking=False, team=team: team)

@@ -98,15 +98,12 @@ class BaseMLP(BaseEstimator):
         generator = check_random_state(self.random_state)
         if first:
             self._begin(X.shape[1], sizes, dtype, generator)
-        elif [layer.units for layer in self._dense[:-1]] != sizes:
-            raise ValueError(
-                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but the training that goes on is of a network "
-                f"with {[layer.units for layer in self._dense[:-1]]}; set warm_start=False to begin anew"
-            )
+        else:
+            self._go_on(sizes, incremental)
         if first or not incremental:
             self.model_.compile(optimizer, Canonical(self._last()[0]))
         X, targets, weights, held_out = self._split(X, targets, labels, weights, generator)
-        self._train(X, targets, weights, held_out, generator, 1 if incremental else self.max_iter)
+        self._train(X, targets, weights, held_out, generator, incremental)
 
     _numeric = False
 
@@ -135,6 +132,23 @@ class BaseMLP(BaseEstimator):
             dtype=dtype.name, generator=generator,
         )  # fmt: skip
 
+    def _go_on(self, sizes: list[int], incremental: bool) -> None:
+        """Take the parameters of a training that goes on, as far as they may differ from those that it began with."""
+        names, rates = network.hidden(self.activation, self.dropout, len(sizes))
+        wanted = {"hidden_layer_sizes": sizes, "activation": names[: len(sizes)], "dropout": rates}
+        for parameter, there in network.described(self.model_).items():
+            if wanted[parameter] != there:
+                raise ValueError(
+                    f"{parameter} is {getattr(self, parameter)!r}, but the training that goes on is of a network with "
+                    f"{there}; set warm_start=False to begin anew"
+                )
+        if self.early_stopping != (self.validation_scores_ is not None):
+            raise ValueError(
+                f"early_stopping is {self.early_stopping}, but the training that goes on began with "
+                f"{not self.early_stopping}; set warm_start=False to begin anew"
+            )
+        network.penalize(self.model_, self.alpha, keep_optimizer=incremental)
+
     def _split(self, X: Any, targets: Any, labels: Any, weights: Any, generator: Any) -> tuple[Any, Any, Any, Any]:
         """Samples to train on, their targets and weights, and what is held out for early stopping."""
         if not self.early_stopping:
@@ -153,17 +167,15 @@ class BaseMLP(BaseEstimator):
 
     _stratified = False
 
-    def _train(self, X: Any, targets: Any, weights: Any, held_out: Any, generator: Any, epochs: int) -> None:
-        """So many epochs, or fewer."""
-        samples = X.shape[0]
+    def _train(self, X: Any, targets: Any, weights: Any, held_out: Any, generator: Any, incremental: bool) -> None:
+        """One epoch, or up to max_iter."""
+        samples, epochs = X.shape[0], 1 if incremental else self.max_iter
         if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped to them",
                 stacklevel=4,
             )
         batch = min(200 if self.batch_size == "auto" else self.batch_size, samples)
-        if self.early_stopping and self.validation_scores_ is None:
-            raise ValueError("early_stopping was off when this training began; set warm_start=False to begin anew")
         self.n_iter_ = 0
         progress = Progress(self, samples, held_out)
         callbacks = [self.callbacks, progress]
@@ -177,7 +189,7 @@ class BaseMLP(BaseEstimator):
                 warnings.warn("Training interrupted by user.", stacklevel=4)
             except FloatingPointError as error:
                 raise ValueError(f"{_NOT_FINITE} ({error})") from error
-        if epochs > 1 and self.n_iter_ == self.max_iter and not progress.stopped:
+        if not incremental and self.n_iter_ == self.max_iter and not progress.stopped:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",

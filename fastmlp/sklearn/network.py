@@ -71,6 +71,39 @@ def activations_of(given: Any, hidden: int) -> list[str]:
     return [activations.get(ACTIVATIONS.get(name, name) if isinstance(name, str) else name) for name in names]
 
 
+def hidden(activation: Any, dropout: Any, count: int) -> tuple[list[str], list[float]]:
+    """Activation and dropout of so many hidden layers; the activation of none still has a name."""
+    return activations_of(activation, count), [float(rate) for rate in each("dropout", dropout, count)]
+
+
+def described(model: Sequential) -> dict[str, list[Any]]:
+    """What a network was built with, by the names of the parameters."""
+    dense, rates = [layer for layer in model.layers if isinstance(layer, Dense)][:-1], []
+    for layer in model.layers:
+        if isinstance(layer, Dense):
+            rates.append(0.0)
+        elif isinstance(layer, Dropout):
+            rates[-1] = layer.rate
+    units, names = [layer.units for layer in dense], [layer.activation for layer in dense]
+    return {"hidden_layer_sizes": units, "activation": names, "dropout": rates[:-1]}
+
+
+def penalize(model: Sequential, alpha: float, keep_optimizer: bool) -> None:
+    """Give the weights another penalty.
+
+    Raises:
+        ValueError: If it comes from or becomes none, where the optimizer's state must stay.
+    """
+    for layer in (layer for layer in model.layers if isinstance(layer, Dense)):
+        if alpha and isinstance(layer.kernel_regularizer, L2):
+            layer.kernel_regularizer.l2 = alpha / 2
+            continue
+        if keep_optimizer and bool(alpha) != (layer.kernel_regularizer is not None):
+            raise ValueError("alpha can't become 0, or another number than 0, between calls of partial_fit")
+        layer.kernel_regularizer = L2(alpha / 2) if alpha else None
+    model._renumber()
+
+
 def build(
     features: int,
     sizes: Sequence[int],
@@ -88,7 +121,7 @@ def build(
     Weights and biases are uniform within Glorot's bound, sqrt(6 / (inputs + units)), or sqrt(2 / ...) where the hidden
     activation is the sigmoid, as scikit-learn draws them.
     """
-    names, rates = activations_of(activation, len(sizes)), each("dropout", dropout, len(sizes))
+    names, rates = hidden(activation, dropout, len(sizes))
     penalty = L2(alpha / 2) if alpha else None
     units = [features, *sizes, outputs]
     # The last layer goes by the activation before it, as there.
