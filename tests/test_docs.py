@@ -45,7 +45,11 @@ def needed(name):
 
 
 def test_blocks_keep_their_lines():
-    run, skipped, text = "```python\na = 1\n```\n", "<!-- not run: long -->\n\n```python\nb = 2\n```\n", "```text\nc\n```\n"
+    run, skipped, text = (
+        "```python\na = 1\n```\n",
+        "<!-- not run: long -->\n\n```python\nb = 2\n```\n",
+        "```text\nc\n```\n",
+    )
     page = f"# Title\n\n{run}\n{skipped}{text}    ```python\n    d = 4\n    ```"
     assert [(i, line) for i, line in enumerate(program(page).split("\n")) if line] == [(3, "a = 1"), (15, "d = 4")]
 

@@ -97,13 +97,13 @@ def twenty() -> str:
 def bars() -> str:
     """An SVG of how long an epoch of the digits takes in each library, from the README's table of that job."""
     times = epochs_of_digits()
-    longest, line, left, width = max(time for *_, time in times), 30, 170, 720
+    longest, line, left, width = max(time for *_, time in times), 30, 210, 760
     made = [
         f'<svg class="bars" viewBox="0 0 {width} {line * len(times)}" role="img" xmlns="http://www.w3.org/2000/svg">',
         "<title>Time of one epoch of the digits in each library</title>",
     ]
     for i, (name, text, time) in enumerate(times):
-        length = max(2.0, time / longest * (width - left - 80))
+        length = max(2.0, time / longest * (width - left - 100))
         kind = "ours" if i == 0 else "other"
         made += [
             f'<text x="{left - 10}" y="{i * line + 20}" text-anchor="end">{html.escape(name)}</text>',
