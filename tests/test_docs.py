@@ -1,4 +1,4 @@
-"""The pages under docs/: their blocks of Python run, one after the other, and the site builds and loads from nowhere."""
+"""The pages under docs/: their blocks of Python run, and the site is built without a warning and loads nothing."""
 
 import re
 import runpy

@@ -34,9 +34,8 @@ def fenced(text: str) -> str:
 def in_columns(text: str) -> str:
     """A kernel's docstring: its first paragraph as it is, the others, which are tables and formulas, as plain text."""
     first, *others = text.split("\n\n")
-    return "\n\n".join(
-        [first, *(f"```text\n{part}\n```" if re.search(r"\S {2,}\S", part) else part for part in others)]
-    )
+    made = [f"```text\n{part}\n```" if re.search(r"\S {2,}\S", part) else part for part in others]
+    return "\n\n".join([first, *made])
 
 
 class Docstrings(griffe.Extension):
