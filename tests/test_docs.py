@@ -54,6 +54,7 @@ def test_blocks_keep_their_lines():
     assert [(i, line) for i, line in enumerate(program(page).split("\n")) if line] == [(3, "a = 1"), (15, "d = 4")]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 @pytest.mark.skipif(not JIT, reason="pages train on whole data sets")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_blocks_of_a_page_run(name, tmp_path, monkeypatch):
