@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,20 +18,22 @@ SKIP = "<!-- not run"
 
 
 def program(text):
-    """The page's blocks of Python as one program, each on the lines where the page has it."""
+    """The page's blocks of Python, and its commands `$ fastmlp ...`, as one program, each on the page's own lines."""
     lines, fence, skipped = [], None, False
     for line in text.splitlines():
         begins = re.match(r"( *)```(\w*)", line)
+        code = ""
         if fence is None and begins:
             fence, indent = begins.group(2), len(begins.group(1))
-            lines.append("")
         elif fence is not None and line.strip() == "```":
             fence, skipped = None, False
-            lines.append("")
-        else:
-            lines.append(line[indent:] if fence == "python" and not skipped else "")
-            if fence is None and line.strip():
-                skipped = line.startswith(SKIP)
+        elif fence is None:
+            skipped = line.startswith(SKIP) if line.strip() else skipped
+        elif not skipped and fence == "python":
+            code = line[indent:]
+        elif not skipped and fence == "console" and line.startswith("$ fastmlp "):
+            code = f"import fastmlp.cli; assert fastmlp.cli.main({shlex.split(line, comments=True)[2:]}) == 0"
+        lines.append(code)
     return "\n".join(lines)
 
 
@@ -52,6 +55,12 @@ def test_blocks_keep_their_lines():
     )
     page = f"# Title\n\n{run}\n{skipped}{text}    ```python\n    d = 4\n    ```"
     assert [(i, line) for i, line in enumerate(program(page).split("\n")) if line] == [(3, "a = 1"), (15, "d = 4")]
+
+
+def test_commands_of_fastmlp_are_run_too():
+    page = "```console\n$ pip install .\n$ fastmlp digits --out 'a b'   # figures\nepoch 1\n```"
+    assert "['digits', '--out', 'a b']" in program(page)
+    assert "pip" not in program(page)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
