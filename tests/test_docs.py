@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fastmlp.datasets import mnist, printed_digits
 from fastmlp.kernels._jit import JIT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,15 +64,25 @@ def test_commands_of_fastmlp_are_run_too():
     assert "pip" not in program(page)
 
 
+@pytest.fixture(scope="module")
+def digits():
+    """MNIST, or the printed digits where it can't be had: read once, as most pages begin with it."""
+    try:
+        return mnist.load_data()
+    except OSError:
+        return printed_digits.load_data()
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 @pytest.mark.skipif(not JIT, reason="pages train on whole data sets")
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_blocks_of_a_page_run(name, tmp_path, monkeypatch):
+def test_blocks_of_a_page_run(name, digits, tmp_path, monkeypatch):
     for module in needed(name):
         pytest.importorskip(module)
     path = tmp_path / f"{Path(name).stem}.py"
     path.write_text(PROGRAMS[name], "utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mnist, "load_data", lambda: digits)
     runpy.run_path(str(path))
 
 
