@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: digits test bench docs clean
+.PHONY: digits test bench notebooks docs clean
 
 # Train the digit classifier, draw its figures and compare it with Keras's recorded results.
 digits: .venv/core
@@ -16,6 +16,10 @@ test: .venv/test
 bench: .venv/bench
 	$(BIN)/python -m benchmarks
 
+# Run the notebooks and store their outputs in them.
+notebooks: .venv/notebooks
+	$(BIN)/python examples/notebooks/run.py
+
 # Build the documentation into site/; open site/index.html, or: .venv/bin/mkdocs serve
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict
@@ -28,6 +32,6 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/test .venv/bench .venv/docs: .venv/%: .venv/core
+.venv/test .venv/bench .venv/notebooks .venv/docs: .venv/%: .venv/core
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@

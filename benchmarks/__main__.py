@@ -20,7 +20,7 @@ from .crew import Crew
 from .jobs import JOBS
 from .peers import PEERS
 
-PARTS = ("jobs", "options", "predict", "products", "starts", "kernels", "curves")
+PARTS = ("jobs", "options", "predict", "products", "row", "starts", "kernels", "curves")
 
 #: Rows of the smoke run.
 SMOKE_ROWS = 3200
@@ -48,6 +48,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         report["starts"] = processes.starts(rows, 1 if smoke else 5)
         report["growth"] = processes.growth(*((20, 2_000) if smoke else (options.fits, options.predicts)))
         done("starts")
+    if "row" in options.part:
+        report["row"] = processes.one_row(rounds, 0.02 if smoke else 0.3)
+        done("row")
     if "kernels" in options.part:
         report["kernels"] = kernel_runs.measure(options.out, smoke)
         done("kernels")

@@ -27,6 +27,12 @@ def growth(fits: int, predicts: int) -> dict[str, Any]:
     return {"fits": fits, "predicts": predicts, "megabytes": grown}
 
 
+def one_row(rounds: int, seconds: float) -> dict[str, Any]:
+    """See one_row.py: each way for so many seconds in each round."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return _run("benchmarks.one_row", [str(rounds), str(seconds)], os.environ | one_thread)
+
+
 def _run(module: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     run = subprocess.run(
         [sys.executable, "-m", module, *arguments], env=environment, cwd=ROOT, stdout=subprocess.PIPE, check=True

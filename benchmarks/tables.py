@@ -151,6 +151,20 @@ def predict(report: dict[str, Any]) -> str:
     return table(["predict, seed job's net", *head], rows)
 
 
+def row(report: dict[str, Any]) -> str:
+    """One row in a loop of compiled code or of Python: its time, and times the first way's, with the spread."""
+    nets = report["row"]
+    rows = []
+    for way in dict.fromkeys(way for times in nets.values() for way in times):
+        cells = [way]
+        for times in nets.values():
+            own = ratios(times[way], next(iter(times.values())))
+            spread = f"{number(min(own))}-{number(max(own))}"
+            cells.append(f"{duration(statistics.median(times[way]))} ({number(statistics.median(own))} x, {spread})")
+        rows.append(cells)
+    return table(["one row, on one thread", *nets], rows)
+
+
 # ---------------------------------------------------------------------------------------------- products
 
 
@@ -260,6 +274,8 @@ def everything(report: dict[str, Any]) -> str:
         parts.append(options(report))
     if "predict" in report:
         parts.append(predict(report))
+    if "row" in report:
+        parts.append(row(report))
     if "products" in report:
         parts += [large_product(report), small_products(report)]
     if "starts" in report:

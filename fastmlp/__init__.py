@@ -11,6 +11,11 @@
 7850
 """
 
+from typing import TYPE_CHECKING, Any
+
+from . import _interpreter  # noqa: F401
+
+# isort: split
 from . import (
     activations,
     callbacks,
@@ -34,6 +39,9 @@ from .threads import get_num_threads, set_num_threads
 from .utils import to_categorical
 from .warmup import warmup
 
+if TYPE_CHECKING:
+    from .reporting import report
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -56,9 +64,19 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "report",
     "set_num_threads",
     "set_random_seed",
     "to_categorical",
     "utils",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported at its first use, so that `import fastmlp` stays fast."""
+    if name == "report":
+        from .reporting import report
+
+        return report
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from . import sparse
+from .arrays import for_kernels as _for_kernels
+from .arrays import is_array
+from .arrays import numbers as _array
+
 Described = TypeVar("Described")
 
 
@@ -62,49 +67,6 @@ def positive_int(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def _array(name: str, values: Any) -> np.ndarray:
-    """Anything NumPy can read, as an array of real numbers."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} is a masked array with masked values; fill or drop them first")
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} can't be read as one array, its rows differ in length: {error}") from None
-    if array.dtype == object:
-        # pandas frames with mixed columns, lists of mixed numbers
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{name} holds objects that are no numbers (dtype object); encode them first, "
-                "for instance classes as integers from 0"
-            ) from None
-    if array.dtype.kind not in "biuf":
-        what = {"c": "complex numbers", "U": "strings", "S": "bytes"}.get(array.dtype.kind, "no real numbers")
-        raise TypeError(f"{name} holds {what} (dtype {array.dtype}); real numbers are needed")
-    return array
-
-
-class _Alias:
-    """Memory of an array, without its read-only flag, for NumPy to make an array of."""
-
-    def __init__(self, array: np.ndarray):
-        self._owner = array
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
-def _for_kernels(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """C-ordered and aligned, in that dtype; a copy only where it must be.
-
-    A read-only array (of JAX, np.memmap, a pandas column) comes back as an alias that says it is writable: to Numba
-    the flag is a part of the type, and all kernels would be compiled again for it. They never write to data.
-    """
-    array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
-    return array if array.flags.writeable else np.asarray(_Alias(array))
-
-
 def finite(name: str, array: np.ndarray) -> None:
     """ValueError that names the first row with NaN or infinity."""
     if array.dtype.kind != "f" or not array.size:
@@ -123,11 +85,11 @@ def finite(name: str, array: np.ndarray) -> None:
 
 def samples(
     x: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "x", all_finite: bool = True
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray | sparse.Sparse:  # fmt: skip
     """Samples as rows: (n, k), C-ordered, uint8 or dtype; uint8 and dtype are not copied if C-ordered.
 
     Args:
-        x: Anything NumPy can read, shape (n, *shape).
+        x: Anything NumPy can read, or a matrix of scipy.sparse, shape (n, *shape).
         shape: Shape of one sample.
         dtype: The model's float type.
         name: What errors call it.
@@ -137,8 +99,9 @@ def samples(
         TypeError: If x holds no real numbers.
         ValueError: If x is empty, has another shape, or holds NaN or infinity.
     """
-    array = _array(name, x)
-    if shape == (1,) and array.ndim == 1:
+    is_sparse = sparse.is_sparse(x)
+    array = x if is_sparse else _array(name, x)
+    if shape == (1,) and array.ndim == 1 and not is_sparse:
         array = array[:, None]
     if array.shape[1:] != shape or array.ndim == 0:
         expected = ", ".join(map(str, shape)) + ("," if len(shape) == 0 else "")
@@ -146,16 +109,30 @@ def samples(
             f"{name} has shape {array.shape} but the model was built for samples of shape {shape}: "
             f"expected (samples, {expected})"
             + (f"; a single sample needs a leading axis: {name}[None]" if array.shape == shape else "")
+            + ("; a sparse matrix has two axes: build the model for samples of shape (k,)" if is_sparse else "")
         )
-    if len(array) == 0:
+    if array.shape[0] == 0:
         raise ValueError(f"{name} is empty: expected at least one sample of shape {shape}")
+    if is_sparse:
+        return sparse.rows(name, x, dtype)
     array = _for_kernels(array, np.uint8 if array.dtype == np.uint8 else dtype).reshape(len(array), -1)
     if all_finite:
         finite(name, array)
     return array
 
 
-def same_length(x: np.ndarray, y: np.ndarray, x_name: str = "x", y_name: str = "y") -> None:
+def shape_of_one(name: str, x: Any) -> tuple[int, ...]:
+    """Shape of a sample, where the model doesn't know it yet."""
+    shape = x.shape if hasattr(x, "shape") else _array(name, x).shape
+    return tuple(shape[1:]) or (1,)
+
+
+def in_rows(name: str, x: Any) -> Any:
+    """Samples in a form whose rows can be sliced."""
+    return x.tocsr() if sparse.is_sparse(x) else _array(name, x)
+
+
+def same_length(x: np.ndarray | sparse.Sparse, y: np.ndarray, x_name: str = "x", y_name: str = "y") -> None:
     """ValueError unless there is one target per sample."""
     if len(x) != len(y):
         raise ValueError(
@@ -224,12 +201,15 @@ def weights(values: Any, count: int, dtype: np.dtype, name: str) -> np.ndarray:
 
 def class_weights(given: Any, classes: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
     """Weight of each sample by its class, of which there are `count`; those not in the dictionary weigh 1."""
-    if not isinstance(given, dict):
+    if hasattr(given, "to_dict"):
+        given = given.to_dict()  # a series of pandas: its index has the classes
+    if not isinstance(given, Mapping):
         raise TypeError(f"class_weight must be a dictionary {{class index: weight}}, got {given!r}")
     made = np.ones(len(classes), dtype)
     for label, weight in given.items():
         if positive_int("a class in class_weight", label, 0) >= count:
             raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {count - 1}")
+        weight = weight.item() if getattr(weight, "shape", None) == () else weight  # a scalar of PyTorch or JAX
         made[classes == label] = number(f"the weight of class {label}", weight, 0.0)
     return made
 
@@ -250,7 +230,7 @@ def in_slices(x: Any, dtype: np.dtype) -> bool:
 
 def is_batches(x: Any, y: Any) -> bool:
     """Whether x, without y, is an iterable of batches rather than an array."""
-    if y is not None or isinstance(x, (np.ndarray, list, tuple, str, bytes)) or hasattr(x, "__array__"):
+    if y is not None or isinstance(x, (np.ndarray, list, tuple, str, bytes)) or is_array(x):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ It writes into the folder --out, over files of an earlier run:
   training_curves.png       loss and accuracy by epoch, training and validation
   confusion_matrix.png      which digit was taken for which
   confident_mistakes.png    the wrong predictions the net was surest of
+  report.html               all of it on one page, with a canvas: draw a digit, and the net reads it
 
 examples:
   fastmlp digits                     the whole tutorial, 20 epochs
@@ -135,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(digits, "digits", "train on digits and compare the accuracy with Keras", DIGITS_HELP, DIGITS_EPILOG)
     add_training_options(sub, epochs=20)
     sub.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR", help="folder (default: %(default)s)")
-    sub.add_argument("--no-plots", dest="plots", action="store_false", help="write run.json but no figures")
+    sub.add_argument(
+        "--no-plots", dest="plots", action="store_false", help="write run.json but no figures and no report"
+    )
 
     sub = add(compare, "compare", "train Keras and fastmlp side by side", COMPARE_HELP)
     add_training_options(sub, epochs=5)
@@ -165,6 +166,7 @@ def _seed(text: str) -> int:
 def digits(options: argparse.Namespace) -> None:
     """`fastmlp digits`."""
     import fastmlp
+    from fastmlp.machine import versions
 
     _make_writable(options.out)
     seconds: dict[str, float] = {}
@@ -200,7 +202,7 @@ def digits(options: argparse.Namespace) -> None:
             "loss": "sparse_categorical_crossentropy",
         },
         "samples": {"train": len(x), "test": len(x_test)},
-        "versions": _versions(),
+        "versions": versions(),
         "history": history.history,
         "test": {"loss": test_loss, "accuracy": test_accuracy},
         "seconds": seconds,
@@ -210,7 +212,12 @@ def digits(options: argparse.Namespace) -> None:
     written = ["run.json"]
     if options.plots:
         written += _write_figures(options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
+        title = f"fastmlp digits: {DATA_NAMES[data]}"
+        fastmlp.report(model, history, x_test, y_test, options.out / "report.html", title=title)
+        written.append("report.html")
     print(f"\nWrote {', '.join(written)} to {options.out}{os.sep}")
+    if options.plots:
+        print(f"Open {options.out / 'report.html'} in a browser, and draw a digit.")
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -242,8 +249,9 @@ def info(options: argparse.Namespace) -> None:
 
     from fastmlp import threads
     from fastmlp.kernels._jit import VECTORS, cache_folder
+    from fastmlp.machine import versions
 
-    for name, version in _versions().items():
+    for name, version in versions().items():
         print(f"{name:12}{version}")
     print(f"{'processor':12}{llvm.get_host_cpu_name()}")
     # The vector widths decide the speed; the other flags would fill the screen.
@@ -341,17 +349,6 @@ def _write_figures(folder: Path, history, train, test, probabilities) -> list[st
     for name, figure in figures.items():
         figure.savefig(folder / name)
     return list(figures)
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "fastmlp": __version__,
-        "python": platform.python_version(),
-        "numpy": metadata.version("numpy"),
-        "numba": metadata.version("numba"),
-        "llvmlite": metadata.version("llvmlite"),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def _make_writable(folder: Path) -> None:

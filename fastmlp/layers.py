@@ -11,6 +11,7 @@ import numpy as np
 
 from . import activations, checks, constraints, initializers, random, regularizers
 from .activations import Form
+from .arrays import numbers
 from .checks import number, positive_int
 from .plan import DENSE, Stage
 from .serialization import Configurable
@@ -769,7 +770,7 @@ class Normalization(Layer):
         Raises:
             ValueError: If data are empty, or not of the shape that the model was built for.
         """
-        x = np.asarray(data)
+        x = numbers("data", data)
         if x.ndim == 1:
             x = x[:, None]
         if len(x) == 0:

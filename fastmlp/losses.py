@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import arrays, checks
 from .activations import Form, apply
+from .kernels import canonical as _canonical
 from .kernels import custom as _custom
 from .kernels import losses as _kernels
 from .kernels.plan import aligned_zeros
@@ -58,7 +59,7 @@ class Loss(Configurable, kind="loss"):
 
         Weighted by sample_weight (n,), and still divided by n.
         """
-        predictions = np.asarray(y_pred)
+        predictions = arrays.numbers("y_pred", y_pred)
         dtype = np.dtype(np.float64 if predictions.dtype == np.float64 else np.float32)
         predictions = np.ascontiguousarray(predictions, dtype)
         if predictions.ndim != 2:
@@ -324,6 +325,53 @@ class KLDivergence(Loss):
 
     probabilities = True
     kernel_name = "kl_divergence"
+
+
+# ------------------------------------------------------------------ with the activation that it goes with
+
+
+class Canonical(Loss):
+    """The loss that goes with the last activation, as scikit-learn's multilayer perceptrons have it.
+
+        softmax      -log p_label, for class indices
+        sigmoid      -sum_j [y_j log p_j + (1 - y_j) log(1 - p_j)]
+        linear       half the mean over the units of (p_j - y_j)^2; its gradient is that of half their sum
+        exponential  sum_j [y_j log(y_j / p_j) - y_j + p_j], for counts: half the deviance of Poisson's distribution
+
+    It differs from the losses under Keras's names in three points. The gradient in front of the activation is p - y for
+    each unit, without clipping. In training a batch's loss is the mean by the samples' weights. And penalties on the
+    parameters are divided by the sum of the batch's weights, which is the number of its samples where they have none.
+
+    Args:
+        activation: That of the last layer: one of these.
+        name: Name of the object.
+
+    Raises:
+        ValueError: If there is none for that activation; when the model is compiled, if its last layer has another one.
+    """
+
+    def __init__(self, activation: str, *, name: str | None = None):
+        self.activation = checks.known_name("activation", activation, _canonical.KERNELS)
+        self.sparse = self.classes = activation == "softmax"
+        super().__init__(name=name or f"{activation}_canonical")
+        self._dtype: Any = np.dtype(np.float32)
+
+    def scoring(self, targets: np.ndarray | None = None) -> Scoring:
+        """What it is to the kernels."""
+        least = float(np.finfo(self._dtype).eps)
+        return Scoring(_canonical.KERNELS[self.activation], (least,), weighted=True, canonical=True)
+
+    def prepare(self, units: int, activation: Form, dtype: np.dtype) -> None:
+        """Take the model's float type, whose precision is the least probability that counts as more than none."""
+        if activation[0] != self.activation:
+            raise ValueError(
+                f"{self!r} goes with a last layer with activation={self.activation!r}, but it ends with "
+                f"{activation[0]!r}"
+            )
+        self._dtype = dtype
+
+    def __repr__(self) -> str:
+        return f"Canonical({self.activation!r})"
 
 
 # ------------------------------------------------------------------ of one's own

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
-from .training import Runner, Samples, Scorer, Trainer, names, penalty
+from .saving.onnx_reader import from_onnx as from_onnx
+from .saving.torch_files import from_torch as from_torch
+from .sparse import Sparse
+from .training import Runner, Samples, Scorer, Trainer, divergence, names, penalty
 
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
 _NO_PROBABILITY = ("linear", "tanh", "softsign", "log_softmax", "leaky_relu", "elu", "selu", "gelu", "gelu_approximate",
@@ -66,7 +70,7 @@ class Sequential:
         self._shape: tuple[int, ...] = ()
         self._trainer: Trainer | None = None
         self._runner: Runner | None = None
-        self._training = False
+        self._free = [True]  # whoever trains the model takes it out: one step, of which threads can't do half
         self._flags: tuple[bool, ...] = ()
         self._one: Any = None
         self._one_shape: tuple[int, ...] | None = None
@@ -320,11 +324,13 @@ class Sequential:
 
     # ------------------------------------------------------------------ data
 
-    def _samples(self, x: Any, name: str = "x", all_finite: bool = True) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _samples(
+        self, x: Any, name: str = "x", all_finite: bool = True
+    ) -> tuple[np.ndarray | Sparse, tuple[int, ...]]:  # fmt: skip
         """User's samples as rows (n, k), and the shape of one; builds nothing."""
         shape = self._shape if self.built else self._layers[0].declared_shape if self._layers else None
         if shape is None:
-            shape = np.shape(x)[1:] or (1,)
+            shape = checks.shape_of_one(name, x)
         if not self.built:
             if not self._dense:
                 raise ValueError(f"model {self.name!r} has no Dense layer; add one")
@@ -332,7 +338,21 @@ class Sequential:
         if checks.in_slices(x, self.dtype):
             checks.samples(x[:1], shape, self.dtype, name)
             return x, shape
-        return checks.samples(x, shape, self.dtype, name, all_finite), shape
+        rows = checks.samples(x, shape, self.dtype, name, all_finite)
+        if isinstance(rows, Sparse):
+            self._check_sparse(name, math.prod(shape))
+        return rows, shape
+
+    def _check_sparse(self, name: str, inputs: int) -> None:
+        """ValueError where a layer would have to see the zeros of a sparse matrix."""
+        first = plans.folded(stages_of(self._layers, inputs))[1][0]
+        if first.kind != plans.DENSE:
+            layer = self._layers[first.owner]
+            raise ValueError(
+                f"{name} is a sparse matrix, but layer {layer.name!r} ({type(layer).__name__}) before the first Dense "
+                "layer works on all inputs, zeros as well; put it behind the Dense layer, apply it to the matrix "
+                f"beforehand, or give {name}.toarray()"
+            )
 
     def _targets(self, y: Any, loss: losses.Loss, name: str = "y") -> tuple[np.ndarray | None, np.ndarray | None]:
         """User's targets as class indices or None, and as values or None: what the loss and the metrics need."""
@@ -435,9 +455,12 @@ class Sequential:
         """Train.
 
         Args:
-            x: Samples, shape (samples, *input_shape), anything NumPy can read; uint8 and the model's own float type are
-                not copied, and not scaled. Or an iterable of batches (x, y) or (x, y, weights), without y: a generator,
-                a data loader, a list-like object of batches.
+            x: Samples, shape (samples, *input_shape), anything that holds numbers: arrays and tensors of NumPy,
+                PyTorch, JAX and others, tables of pandas, polars and pyarrow, lists. uint8 and the model's own float
+                type are not scaled, and not copied where they lie row by row. Or a matrix of scipy.sparse, best in
+                CSR: its zeros are never made, and plain SGD changes only the weights of columns that occur. Or an
+                iterable of batches (x, y) or (x, y, weights), without y: a generator, a data loader, a list-like
+                object of batches.
             y: Targets: class indices (samples,) for the sparse losses, else (samples, units).
             batch_size: Samples per step; None is 32, Keras's default. The last batch of an epoch may be shorter.
             epochs: Number of the epoch to stop before; with initial_epoch 0, how many.
@@ -464,7 +487,7 @@ class Sequential:
             ValueError: If data don't fit the model or the loss, or a number is out of range; the model is unchanged.
             TypeError: If data are no real numbers.
             RuntimeError: If the model is not compiled, or is in training in another thread.
-            FloatingPointError: If the loss becomes NaN or infinite.
+            FloatingPointError: If the loss becomes NaN or infinite; the batch whose loss that is changes nothing.
         """
         self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
@@ -501,11 +524,7 @@ class Sequential:
         if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f'verbose must be 0, 1, 2 or "auto", got {verbose!r}')
 
-        if self._training:
-            raise RuntimeError(f"model {self.name!r} is in training in another thread; wait for it, or train a copy")
-        self._training = True
-        watchers: CallbackList | None = None
-        try:
+        with self._training():
             self._build(source.shape)
             trainer = self._need_trainer()
             source.begin(trainer)
@@ -513,15 +532,26 @@ class Sequential:
                 callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs,
                 steps=source.steps,
             )  # fmt: skip
-            self._train(source, held_out, watchers, initial_epoch, epochs, validates)
-            if epochs > initial_epoch:
-                trainer.finish()
-        finally:
-            self._training = False
-            if watchers is not None:
-                watchers.close()
+            with contextlib.closing(watchers):
+                self._train(source, held_out, watchers, initial_epoch, epochs, validates)
+                if epochs > initial_epoch:
+                    trainer.finish()
         assert self.history is not None
         return self.history
+
+    @contextlib.contextmanager
+    def _training(self) -> Iterator[None]:
+        """RuntimeError where the model is trained already."""
+        try:
+            free = self._free.pop()
+        except IndexError:
+            raise RuntimeError(
+                f"model {self.name!r} is in training in another thread; wait for it, or train a copy"
+            ) from None
+        try:
+            yield
+        finally:
+            self._free.append(free)
 
     def _train(
         self,
@@ -550,9 +580,7 @@ class Sequential:
                     break
                 if not math.isfinite(logs["loss"]):
                     raise FloatingPointError(
-                        f"training diverged in epoch {epoch + 1}: the loss is {logs['loss']}. Try a smaller "
-                        f"learning_rate (now {optimizer.learning_rate:g}), or inputs scaled to about -1 to 1. The "
-                        "weights are lost; model.history holds the epochs before"
+                        divergence(self._layers, optimizer.learning_rate, logs["loss"], epoch + 1, done)
                     )
             if source.is_empty:
                 break
@@ -713,9 +741,13 @@ class Sequential:
             return np.concatenate(parts)
         rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
         self._build(shape)
+        if isinstance(rows, Sparse):
+            parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
+                     for piece in rows.pieces()]  # fmt: skip
+            return np.concatenate(parts)
         if checks.in_slices(rows, self.dtype):
             pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
-            return np.concatenate([self.predict(piece.x.reshape(len(piece), *shape)) for piece in pieces])
+            return np.concatenate([self.predict(np.asarray(piece.x).reshape(-1, *shape)) for piece in pieces])
         out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
@@ -730,8 +762,8 @@ class Sequential:
             if checks.is_batches(x, None):
                 pieces: Iterable[Any] = inputs_of(x, steps)
             elif watchers.wants_predict_batches:
-                rows = np.asarray(x)
-                pieces = (rows[i : i + batch] for i in range(0, len(rows), batch))
+                rows = checks.in_rows("x", x)
+                pieces = (rows[i : i + batch] for i in range(0, rows.shape[0], batch))
             else:
                 pieces = [x]
             parts = []
@@ -761,6 +793,45 @@ class Sequential:
         )
         return out if found else None
 
+    def as_njit(self) -> Any:
+        """The network as a function that your own `@njit` code calls, in loops of any kind, without Python.
+
+            f(x)        output (units,) of a sample x, or (n, units) of a batch (n, ...)
+            f(x, out)   the same into out, which is C-ordered and of float32 or float64: nothing is allocated
+
+        x is an array of float32, float64, integers or truth values, of the shape of a sample or with one more dimension
+        in front; a flat sample (k,) is taken for any input shape. Rows and columns that are cut from larger arrays may
+        lie apart. x is not looked through: where it holds NaN, so does the output. The function can be called from
+        Python, from functions with parallel=True or nogil=True, and from several threads at once.
+
+        The weights are a copy from the time of the call: after more training, call as_njit again and compile anew what
+        calls it. Outputs differ from those of predict by rounding. A function that calls it can't be kept by Numba's
+        cache=True, of which Numba warns, since its code holds the weights' address.
+
+        Raises:
+            RuntimeError: If the model has no weights yet.
+            ValueError: If they are not finite, or a layer has more than 8,192 units. The function itself raises it
+                where shapes don't fit, and Numba a TypingError where types don't.
+
+        >>> import fastmlp, numba
+        >>> import numpy as np
+        >>> model = fastmlp.Sequential([fastmlp.layers.Input((2,)), fastmlp.layers.Dense(1)])
+        >>> model.set_weights([[[1.0], [2.0]], [0.5]])
+        >>> net = model.as_njit()
+        >>> @numba.njit
+        ... def simulate(x, steps):
+        ...     out = np.empty(1)
+        ...     for _ in range(steps):
+        ...         net(x, out)
+        ...         x[0] += 0.1 * out[0]
+        ...     return x
+        >>> simulate(np.array([0.0, 1.0]), 2)
+        array([0.525, 1.   ])
+        """
+        from . import compiled  # not above: who doesn't need it doesn't wait for it
+
+        return compiled.function(self)
+
     # ------------------------------------------------------------------ single batches
 
     def train_on_batch(
@@ -781,14 +852,20 @@ class Sequential:
             return_dict: Whether to return {"loss": ..., ...}.
 
         Returns:
-            As evaluate, of this batch before the step.
+            As evaluate, of this batch before the step. Where its loss is NaN or infinite, no step is made.
+
+        Raises:
+            RuntimeError: If the model is not compiled, or is in training in another thread.
         """
         self._check_trainable()
         pair = self._pair(x, y, sample_weight, class_weight)
-        self._build(pair.shape)
-        trainer = self._need_trainer()
-        data = pair.for_kernels(self._need_built(), compress=False, train=True)
-        return self._on_batch(pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals))
+        with self._training():
+            self._build(pair.shape)
+            trainer = self._need_trainer()
+            data = pair.for_kernels(self._need_built(), compress=False, train=True)
+            return self._on_batch(
+                pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals)
+            )
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, as train_on_batch returns them; nothing is trained."""
@@ -826,11 +903,14 @@ class Sequential:
         The file is whole or not there, at every moment. It holds no code.
 
         Args:
-            path: Path that ends in .safetensors, in a folder that exists.
+            path: Path that ends in .safetensors, fastmlp's own format, or in .keras, which Keras 3 reads; in a folder
+                that exists.
             overwrite: Whether to replace a file of that name.
 
         Raises:
-            ValueError: If the path ends in something else, or a layer, loss ... is of a class that is not registered.
+            ValueError: If the path ends in something else, a layer, loss ... is of a class that is not registered, or
+                of one that Keras's files can't hold.
+            ImportError: If it ends in .keras and h5py isn't installed.
             FileExistsError: If there is one, without overwrite.
             RuntimeError: If the model has no weights yet.
 
@@ -847,13 +927,19 @@ class Sequential:
         saving.save(self, path, overwrite)
 
     def save_weights(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write the weights alone, under "layer/variable" in a .safetensors file; see save."""
+        """Write the weights alone, to a .safetensors file under "layer/variable" or to Keras's .weights.h5; see save.
+
+        As Keras does it, .weights.h5 has the optimizer's state, too.
+        """
         saving.save_weights(self, path, overwrite)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take the weights of a file of save_weights or save, of a model of the same layers; the rest stays as it is.
 
-        Layers that were not given a name are known by their kind and place.
+        Layers that were not given a name are known by their kind and place, and in Keras's files all of them are.
+
+        Args:
+            path: A .safetensors file, or one of Keras's: .weights.h5, .keras, or an .h5 of Keras 2.
 
         Raises:
             ValueError: If arrays are missing, unknown or of another shape; nothing is changed then.
@@ -867,8 +953,12 @@ class Sequential:
 
         Args:
             path: The file.
-            format: "c", one header in C99, or "onnx"; None takes the path's ending, .h or .onnx.
-            options: Of the format, see fastmlp.saving.c_header.export and fastmlp.saving.onnx_files.export.
+            format: "c", one header in C99, "javascript", "onnx", or "torch", weights for torch.nn.Sequential; None
+                takes the path's ending, .h, .js, .onnx or .safetensors.
+            options: Of the format, see `export` of fastmlp.saving.c_header, .javascript, .onnx_files and .torch_files.
+
+        Returns:
+            What the format's export returns; for "torch" the Python text that makes the modules.
 
         Raises:
             ValueError: If the format is unknown, or can't hold a layer, which is named.
@@ -890,9 +980,19 @@ class Sequential:
         """
         return saving.model_of(cls, config)
 
-    def to_json(self, **options: Any) -> str:
-        """get_config as a JSON text for models.model_from_json; options go to json.dumps."""
-        return saving.to_json(self, **options)
+    def to_json(self, format: str | None = None, **options: Any) -> str:
+        """get_config as a JSON text for models.model_from_json.
+
+        Args:
+            format: "keras" writes what keras.models.model_from_json reads, which can't hold all that fastmlp has;
+                models.model_from_json reads both.
+            options: Of json.dumps.
+
+        Raises:
+            ValueError: If Keras doesn't have a layer, which is named.
+            RuntimeError: For Keras, if the model has no weights yet.
+        """
+        return saving.to_json(self, format, **options)
 
     def training_state(self) -> dict[str, np.ndarray]:
         """All that the training depends on, as copies, for restore_training_state.
@@ -918,7 +1018,8 @@ class Sequential:
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """Output (samples, units) of each layer for these samples, by the layers' names, in order.
 
-        A layer whose activation is a layer of its own is given with it. Nothing is trained.
+        A layer whose activation is a layer of its own is given with it. A rescaling in front is left out where x is a
+        sparse matrix. Nothing is trained.
         """
         rows, shape = self._samples(x)
         self._build(shape)
@@ -935,9 +1036,23 @@ class Sequential:
         data = pair.for_kernels(self._need_built(), compress=False, train=True)
         return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy.deepcopy keep: layers, weights, and how it is compiled with the optimizer's state."""
+        return saving.state(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Become what __getstate__ kept."""
+        saving.restore(self, kept)
+
     def __call__(self, x: Any) -> np.ndarray:
         """The same as predict(x)."""
         return self.predict(x)
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, where a notebook's cell ends with the model."""
+        from .notebook import model_html
+
+        return model_html(self)
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"

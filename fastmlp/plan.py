@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .activations import Form
-from .kernels import activations, losses, metrics, operations, optimizers, sparse_input
+from .kernels import activations, canonical, losses, metrics, operations, optimizers, sparse_input
 from .kernels.by_address import address
 from .kernels.network import INPUT_BLOCK
 from .kernels.plan import (
@@ -41,6 +41,7 @@ from .kernels.plan import (
 )
 from .kernels.simd import LINE
 from .kernels.team import SYNC_SIZE
+from .sparse import Sparse
 
 # Rows with fewer than this share of non-zero inputs are kept compressed. Below it every width gained: compressed and
 # dense rows took the same time at a share of 0.65 (16 units), 0.45 (64), 0.34 (256) and 0.28 (1024).
@@ -193,9 +194,7 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
 
     A rescaling in front, without an offset, is none of them: inputs are multiplied while they are read.
     """
-    scale, front = 1.0, stages[0]
-    if front.kind == "rescaling" and front.numbers[1] == 0 and front.activation[0] == "linear" and len(stages) > 1:
-        scale, stages = front.numbers[0], stages[1:]
+    scale, stages = folded(stages)
     units = [inputs, *(stage.units for stage in stages)]
     row = [padded(u, dtype) for u in units]
     weights, bias, state, work, at, worked = [], [], [], [], 0, 0
@@ -226,7 +225,7 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     tables = {
         "units": units,
         "row": row,
-        "offset": np.cumsum([0, *row[:-1]]),
+        "offset": np.roll(np.cumsum([0, *row[1:]]), 1),  # the inputs lie behind the others
         "kind": [_kind(stage) for stage in stages],
         "weights": weights,
         "bias": bias,
@@ -237,6 +236,14 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     arrays: dict[str, Any] = {k: np.array(v, np.int64) for k, v in tables.items()}
     lowest = next((i for i, flags in enumerate(trained) if flags), len(stages))
     return Layout(arrays | {"turn": _turn(units, stages), "lowest": lowest}, tuple(stages), trainable, at, dtype, scale)
+
+
+def folded(stages: Sequence[Stage]) -> tuple[float, Sequence[Stage]]:
+    """What the inputs are multiplied by while they are read, and the stages behind that."""
+    front = stages[0]
+    if front.kind == "rescaling" and front.numbers[1] == 0 and front.activation[0] == "linear" and len(stages) > 1:
+        return front.numbers[0], stages[1:]
+    return 1.0, stages
 
 
 def _kind(stage: Stage) -> int:
@@ -275,12 +282,15 @@ class Scoring:
         numbers: Its numbers.
         weighted: Whether the samples' weights count in it.
         counts: How many counts it makes; 0 of a mean.
+        canonical: Whether it is a loss of kernels/canonical.py: it gives the gradient by z, and in training a batch's
+            is the mean by the samples' weights.
     """
 
     kernel: Any
     numbers: tuple[float, ...] = ()
     weighted: bool = False
     counts: int = 0
+    canonical: bool = False
 
     def address(self, dtype: str) -> int:
         """Address of its kernel."""
@@ -361,7 +371,8 @@ def plan(
         lowest=layout.tables["lowest"],
         loss=0 if loss is None else loss.address(dtype),
         loss_numbers=0 if loss is None else numbers.add(loss.numbers),
-        joint=int(loss is not None and (loss.kernel, layout.last_activation) in _JOINT),
+        joint=int(loss is not None and (loss.canonical or (loss.kernel, layout.last_activation) in _JOINT)),
+        by_weight=int(loss is not None and loss.canonical),
         direct=int(optimizer == "sgd" and adjust is None and every == 1),
         optimizer=0 if optimizer is None else address(optimizers.KERNELS[optimizer], optimizers.UPDATE, dtype),
         adjust=0 if adjust is None else adjust.address(dtype),
@@ -379,7 +390,7 @@ def compile_all(dtype: str) -> None:
         address(forward, activations.FORWARD, dtype)
         if backward is not None:
             address(backward, activations.BACKWARD, dtype)
-    for kernel in metrics.MEANS.values():
+    for kernel in (*metrics.MEANS.values(), *canonical.KERNELS.values()):
         address(kernel, losses.SCORE, dtype)
     for kernel in metrics.COUNTERS.values():
         address(kernel, metrics.COUNT, dtype)
@@ -421,6 +432,7 @@ def scratch(
     train: bool = False,
     weighted: bool = False,
     partial: int = 0,
+    dense: bool = True,
 ) -> Scratch:
     """Buffers for batches of up to `capacity` rows.
 
@@ -433,15 +445,16 @@ def scratch(
         train: Whether it is trained.
         weighted: Whether samples have weights.
         partial: Sums that the optimizer's adjustments need.
+        dense: Whether dense rows are read; compressed ones take no room, however wide they are.
     """
     row, turn = layout.tables["row"], int(layout.tables["turn"])
     capacity = padded(capacity, layout.dtype)
-    rows = int(row.sum()) * capacity
+    rows, inputs = int(row[1:].sum()) * capacity, int(row[0]) * capacity if dense else 0
     kept = train and any(stage.activation[0] in activations.KEEP_SLOPES for stage in layout.stages)
     worked = sum(2 * int(width) for stage, width in zip(layout.stages, row[1:]) if stage.kind != DENSE)
     return Scratch(
         capacity=capacity,
-        acts=aligned_zeros(rows, layout.dtype),
+        acts=aligned_zeros(rows + inputs, layout.dtype),
         delta=aligned_zeros(rows, layout.dtype),
         slopes=aligned_zeros(rows if kept else 0, layout.dtype),
         gradient=aligned_zeros(layout.size if swept else 0, layout.dtype),
@@ -481,7 +494,7 @@ def lines(count: int, dtype: np.dtype) -> int:
 
 def data(
     layout: Layout,
-    x: np.ndarray,
+    x: np.ndarray | Sparse,
     labels: np.ndarray | None,
     targets: np.ndarray | None,
     weights: np.ndarray | None = None,
@@ -491,29 +504,20 @@ def data(
 ) -> Data:
     """Samples (n, k) and their targets for the kernels.
 
-    With `compress`, mostly zero rows are compressed. With `train` they are trained on, so that a narrow first layer's
-    inputs are cut into parts.
+    With `compress`, mostly zero rows are compressed; those that come without their zeros always are. With `train` they
+    are trained on, so that a narrow first layer's inputs are cut into parts.
     """
     k = x.shape[1]
     parts = np.array([0, k // 2 // INPUT_BLOCK * INPUT_BLOCK, k] if train and layout.in_parts else [0, k])
-    starts, column, value = _NO_STARTS, _NO_COLUMNS, x[:0].reshape(-1)
-    if compress and layout.stages[0].kind == DENSE and x.nbytes <= COMPRESSED_UP_TO:
+    starts, column, value = _NO_STARTS, _NO_COLUMNS, np.zeros(0, x.dtype)
+    if isinstance(x, Sparse):
+        starts, column, value = _compressed_rows(layout, x, parts)
+        x = np.empty((0, k), x.dtype)
+    elif compress and layout.stages[0].kind == DENSE and x.nbytes <= COMPRESSED_UP_TO:
         columns = np.empty(k, np.int64)
         sparse_input.count_columns(x, columns)
         if columns.sum() < SPARSE_BELOW * x.size:
-            if len(parts) > 2:  # of equally many non-zero inputs
-                running = np.cumsum(columns)
-                parts[1] = np.searchsorted(running, running[-1] / 2)
-            counts = np.empty((len(x), len(parts) - 1), np.int64)
-            sparse_input.count_groups(x, parts, counts)
-            starts = np.concatenate([[0], np.cumsum(counts)])
-            row_lines = lines(int(layout.tables["row"][1]), layout.dtype)
-            # Half the memory where it is enough; the wider ones have kernels of their own.
-            kind = np.uint16 if k * row_lines <= 1 << 16 else np.uint32
-            column, value = np.zeros(starts[-1], kind), np.zeros(starts[-1], x.dtype)
-            sparse_input.compress(x, parts, row_lines, starts, column, value)
-            if layout.scale != 1:
-                value = value.astype(layout.dtype) * layout.dtype.type(layout.scale)
+            starts, column, value = _compressed(layout, x, columns, parts)
             x = x[:0]
     return Data(
         x=x,
@@ -526,3 +530,52 @@ def data(
         targets=_NO_TARGETS[layout.dtype.name] if targets is None else targets,
         weights=_NONE[layout.dtype.name] if weights is None else weights,
     )
+
+
+def _halve(parts: np.ndarray, columns: np.ndarray) -> None:
+    """Where the inputs are cut into two parts, move the cut so that both have as many non-zero ones."""
+    if len(parts) > 2:
+        running = np.cumsum(columns)
+        parts[1] = np.searchsorted(running, running[-1] / 2)
+
+
+def _compressed(layout: Layout, x: np.ndarray, columns: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Starts, columns and values of dense rows, of whose inputs `columns` counts the non-zero ones."""
+    _halve(parts, columns)
+    counts = np.empty((len(x), len(parts) - 1), np.int64)
+    sparse_input.count_groups(x, parts, counts)
+    starts, column, value, row_lines = _room(layout, x.shape[1], counts, x.dtype)
+    sparse_input.compress(x, parts, row_lines, starts, column, value)
+    return starts, column, _scaled(layout, value)
+
+
+def _compressed_rows(layout: Layout, x: Sparse, parts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same of rows that come without their zeros."""
+    if len(parts) > 2:
+        _halve(parts, x.count_columns())
+    counts = np.empty((len(x), len(parts) - 1), np.int64)
+    sparse_input.count_groups_of_rows(x.indptr, x.indices, x.values, parts, counts)
+    starts, column, value, row_lines = _room(layout, x.shape[1], counts, x.values.dtype)
+    sparse_input.compress_rows(x.indptr, x.indices, x.values, parts, row_lines, starts, column, value)
+    return starts, column, _scaled(layout, value)
+
+
+def _room(
+    layout: Layout, k: int, counts: np.ndarray, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Starts, room for columns and values, and how many lines a row of w has."""
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    row_lines = lines(int(layout.tables["row"][1]), layout.dtype)
+    if k * row_lines > 1 << 32:
+        raise ValueError(
+            f"{k} inputs of {layout.tables['units'][1]} units are too many: their weights have more than "
+            f"2**32 memory lines of {LINE} bytes"
+        )
+    # Half the memory where it is enough; the wider ones have kernels of their own.
+    kind = np.uint16 if k * row_lines <= 1 << 16 else np.uint32
+    return starts, np.zeros(starts[-1], kind), np.zeros(starts[-1], dtype), row_lines
+
+
+def _scaled(layout: Layout, value: np.ndarray) -> np.ndarray:
+    """Values as the first layer takes them."""
+    return value if layout.scale == 1 else value.astype(layout.dtype) * layout.dtype.type(layout.scale)

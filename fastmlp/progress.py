@@ -1,4 +1,4 @@
-"""What fit and evaluate print: Keras's words, a live bar on a terminal, plain lines elsewhere."""
+"""What fit and evaluate print: Keras's words; a live bar on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 import numpy as np
+
+from . import notebook
 
 # Seconds between two drawings of the bar: often enough for the eye, and rare enough to cost nothing.
 _REFRESH = 0.1
@@ -36,8 +38,9 @@ class Progress:
     """Progress of some epochs.
 
     Args:
-        verbose: 0 nothing, 1 a live bar, 2 a line per epoch, "auto" 1. Where output is no terminal (a file, a pipe, a
-            notebook's page) the bar is a line per epoch too: nothing is drawn over.
+        verbose: 0 nothing, 1 a live bar, 2 a line per epoch, "auto" 1. In a notebook the bar is one line that changes
+            in place, of which the last state is saved. Where output is a file or a pipe it is a line per epoch, too:
+            nothing is drawn over.
         epochs: Number of epochs, for "Epoch 1/20".
         steps: Batches of an epoch.
     """
@@ -47,6 +50,8 @@ class Progress:
             raise ValueError(f'verbose must be 0, 1, 2 or "auto", got {verbose!r}')
         self._live = verbose in (1, "auto") and sys.stdout is not None and sys.stdout.isatty()
         self._silent = verbose == 0 or sys.stdout is None
+        self._page = notebook.Line() if verbose in (1, "auto") and not self._silent and notebook.is_notebook() else None
+        self._due, self._text, self._epoch = 0.0, "", 0
         self.verbose = verbose
         self._epochs, self._steps = epochs, steps
         self._bar: Any = None
@@ -55,7 +60,8 @@ class Progress:
     def begin(self, epoch: int) -> None:
         """An epoch starts."""
         self._start = time.perf_counter()
-        if self._silent:
+        self._epoch = epoch
+        if self._silent or self._page is not None:
             return
         if self._epochs > 1:
             print(f"Epoch {epoch + 1}/{self._epochs}")
@@ -74,6 +80,8 @@ class Progress:
 
     def update(self, step: int, logs: dict[str, float]) -> None:
         """So many batches are done; the values are means so far."""
+        if self._page is not None:
+            self._show(step, logs)
         if self._bar is not None:
             text = line(step, self._steps, time.perf_counter() - self._start, logs)
             self._bar.set_description_str(text, refresh=False)
@@ -82,7 +90,11 @@ class Progress:
     def end(self, logs: dict[str, float]) -> None:
         """The epoch is over, validation included."""
         seconds = time.perf_counter() - self._start
-        if self._bar is not None:
+        if self._page is not None:
+            self._show(self._steps, logs)
+            if self._epoch + 1 == self._epochs:
+                self.close()
+        elif self._bar is not None:
             # The last line is printed, not drawn: a bar is cut at the terminal's width, and it holds the results.
             self._bar.leave = False
             self.close()
@@ -91,8 +103,22 @@ class Progress:
         elif not self._silent:
             print(f"{self._steps}/{self._steps} - {line(self._steps, self._steps, seconds, logs)}", flush=True)
 
+    def _show(self, step: int, logs: dict[str, float]) -> None:
+        """Change a notebook's line, or keep its text for later where the last change was a moment ago."""
+        now = time.perf_counter()
+        done = _CELLS * step // max(self._steps, 1)
+        bar = done * "━" + (_CELLS - done) * "╌"
+        epoch = f"Epoch {self._epoch + 1}/{self._epochs}  " if self._epochs > 1 else ""
+        self._text = f"{epoch}{step}/{self._steps} {bar} {line(step, self._steps, now - self._start, logs)}"
+        if self._page is not None and now >= self._due:
+            self._page.show(self._text)
+            self._due, self._text = now + _REFRESH, ""
+
     def close(self) -> None:
         """Leave the bar as it stands, as after an error."""
+        if self._page is not None and self._text:
+            self._page.show(self._text)
+            self._text = ""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

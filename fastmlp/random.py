@@ -4,7 +4,9 @@ fastmlp draws from a generator of its own, so training leaves NumPy's and Python
 """
 
 import contextlib
+import contextvars
 import json
+import os
 import random as _python_random
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +14,37 @@ from typing import Any
 import numpy as np
 
 _generator = np.random.default_rng()
+# Of the estimators, which draw from one of their own; a thread doesn't see that of another.
+_own: contextvars.ContextVar[Any] = contextvars.ContextVar("_own", default=None)
+
+# A child that is forked while another thread draws would wait for ever for the lock which that thread held.
+if hasattr(os, "register_at_fork"):
+    _held: list[Any] = []
+
+    def _hold() -> None:
+        _held.append(_generator.bit_generator.lock)
+        _held[-1].acquire()
+
+    def _release() -> None:
+        _held.pop().release()
+
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
 def generator() -> np.random.Generator:
     """The generator that initial weights and shuffles come from."""
-    return _generator
+    own = _own.get()
+    return _generator if own is None else own
+
+
+@contextlib.contextmanager
+def using(own: Any) -> Iterator[None]:
+    """What is drawn within, by this thread, comes from `own`: a Generator, or what has its methods."""
+    token = _own.set(own)
+    try:
+        yield
+    finally:
+        _own.reset(token)
 
 
 def set_random_seed(seed: int) -> None:

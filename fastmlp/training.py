@@ -20,13 +20,17 @@ from .kernels import epoch as kernels
 from .kernels.by_address import address
 from .kernels.optimizers import HYPER_SIZE, SLOTS
 from .kernels.plan import Data
-from .kernels.team import NOT_FINITE
+from .kernels.team import DIVERGED, NOT_FINITE
 from .layers import Layer, Variable
 from .metrics import Metric
+from .sparse import Sparse
 
 # Rows that a thread takes through the network at once in evaluate and predict: enough to use a packed panel of the
 # weights many times, and few enough that their activations stay in the second-level cache.
 _ROWS_PER_THREAD = 144
+
+# Floating-point operations of evaluate and predict in one call of the kernel: some 10 ms, after which Ctrl-C is heard.
+_AT_ONCE = 2e9
 
 # Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
 _KEPT_WORKSPACES = 4
@@ -48,7 +52,7 @@ _CHUNK = 4096
 class Samples:
     """Checked samples (n, k), targets and weights; `shape` is that of one sample."""
 
-    x: np.ndarray
+    x: np.ndarray | Sparse
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
@@ -307,6 +311,8 @@ class Trainer:
         self._plans: dict[Any, Any] = {}
         self._scratch: dict[Any, Any] = {}
         self._paces: dict[Any, threads.Pace] = {}
+        #: Number, from 1, of the batch of the last slice whose loss was not finite and which was not trained on.
+        self.diverged = 0
 
     @property
     def swept(self) -> bool:
@@ -323,15 +329,16 @@ class Trainer:
             )  # fmt: skip
         return found
 
-    def scratch(self, batch: int, scorer: Scorer, weighted: bool, team: int) -> Any:
-        """Buffers for batches of up to so many rows."""
-        key = batch, scorer.means, weighted, team
+    def scratch(self, batch: int, scorer: Scorer, data: Data, team: int) -> Any:
+        """Buffers for batches of up to so many rows of the data."""
+        weighted, dense = data.weights.size > 0, data.starts.size == 0
+        key = batch, scorer.means, weighted, dense, team
         if key not in self._scratch:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
             made = plans.scratch(
                 self._layout, batch, team, scorer.means, train=True, weighted=weighted,
-                partial=0 if self._adjust is None else self._adjust.partial,
+                partial=0 if self._adjust is None else self._adjust.partial, dense=dense,
             )  # fmt: skip
             self._scratch[key] = made._replace(gradient=self._gradient)
         return self._scratch[key]
@@ -357,12 +364,10 @@ class Trainer:
         """
         layout, optimizer = self._layout, self.optimizer
         steps, samples = math.ceil(len(order) / batch), len(order)
-        inputs = len(data.value) / max(1, len(data.starts) - 1) if len(data.starts) else layout.inputs
-        operations = layout.step_operations(min(batch, samples), inputs)
+        operations = layout.step_operations(min(batch, samples), _inputs(layout, data))
         team = min(threads.team_size(operations), layout.most_threads)
         pace = self._paces.get((batch, team))
-        weighted = data.weights.size > 0
-        scratch, plan = self.scratch(batch, scorer, weighted, team), self.plan(scorer)
+        scratch, plan = self.scratch(batch, scorer, data, team), self.plan(scorer)
         start = optimizer.iterations
 
         def take(size: int, first: int, last: int) -> float:
@@ -373,7 +378,8 @@ class Trainer:
                 kernels.run, size, scratch.sync, plan, self._theta, self.slots, hyper, rates, data, order, batch, first,
                 last, scratch, totals, _NO_OUT[layout.dtype.name], True,
             )  # fmt: skip
-            optimizer.iterations = start + last
+            self.diverged, scratch.sync[DIVERGED] = int(scratch.sync[DIVERGED]), 0
+            optimizer.iterations = start + (self.diverged - 1 if self.diverged else last)
             return time.perf_counter() - begin
 
         rates = optimizer.rates(steps)
@@ -388,8 +394,11 @@ class Trainer:
             if not optimizer.is_scheduled and rates[first] != optimizer.learning_rate:
                 rates = optimizer.rates(steps)  # a callback has set it
             pace.took(count, take(size, first, first + count))
+            count = self.diverged - first if self.diverged else count
             first += count
             yield first - count, first
+            if self.diverged:
+                return
 
     def state(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """What the next step depends on besides the weights, as views: "<i>/<layer>/<variable>" by names of the layers.
@@ -424,7 +433,8 @@ class Trainer:
         # As a step of which the optimizer changes nothing, so that the gradient is left.
         plan = self.plan(scorer)._replace(direct=0, trainable=0, adjust=0, every=1)
         scratch = plans.scratch(
-            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0
+            layout, count, 1, scorer.means, swept=True, train=True, weighted=data.weights.size > 0,
+            dense=data.starts.size == 0,
         )  # fmt: skip
         totals, theta = plans.totals(plan, scorer.scorings), plans.aligned_copy(self._theta)
         threads.run(
@@ -448,7 +458,26 @@ class Trainer:
                 _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
 
+def divergence(layers: Sequence[Layer], learning_rate: float, loss: float, epoch: int, batch: int) -> str:
+    """What is said when the loss of a batch, counted from 1 as the epoch is, is NaN or infinite."""
+    largest = {layer.name: max(float(np.abs(w).max()) for w in layer.weights) for layer in layers if layer.weights}
+    lost = [name for name, value in largest.items() if not math.isfinite(value)]
+    name = lost[0] if lost else max(largest, key=largest.__getitem__)
+    where = "has weights that are not finite" if lost else f"has the largest weights, up to {largest[name]:.3g}"
+    return (
+        f"training diverged in epoch {epoch}, batch {batch}: the loss is {loss}. Layer {name!r} {where}. Try a smaller "
+        f"learning_rate (now {learning_rate:g}), clipnorm=1.0 in the optimizer, or inputs scaled to about -1 to 1. The "
+        "weights are those before that batch; model.history holds the epochs before"
+    )
+
+
 # ---------------------------------------------------------------------------------------------- inference
+
+
+def _inputs(layout: plans.Layout, data: Data) -> float:
+    """How many inputs of a sample are multiplied, on the average."""
+    rows = (len(data.starts) - 1) // (len(data.parts) - 1)
+    return len(data.value) / max(1, rows) if len(data.starts) else layout.inputs
 
 
 class Runner:
@@ -461,7 +490,7 @@ class Runner:
 
     def __init__(self, layout: plans.Layout, theta: np.ndarray):
         self._layout, self._theta = layout, theta
-        self._workspaces: dict[tuple[int, int, int, bool], list[Any]] = {}
+        self._workspaces: dict[tuple[int, int, int, bool, bool], list[Any]] = {}
         self._plans: dict[Any, Any] = {}
 
     def plan(self, scorer: Scorer | None = None) -> Any:
@@ -481,21 +510,27 @@ class Runner:
         Returns whether all inputs are finite.
         """
         layout, count = self._layout, len(order)
-        size = threads.team_size(2.0 * layout.weights * count, waking=True)
+        weights = layout.weights
+        if len(data.starts):
+            weights += int((_inputs(layout, data) - layout.inputs) * float(layout.tables["units"][1]))
+        size = threads.team_size(2.0 * weights * count, waking=True)
         # A call on one row takes a few microseconds, making its buffers ten times as long: they are kept for the next
         # call, in two sizes for each team. Two threads in here at once have two of them.
         batch = 1 if count == 1 else _ROWS_PER_THREAD * size
         means, weighted = 0 if scorer is None else scorer.means, data.weights.size > 0
-        kept = self._workspaces.setdefault((batch, size, means, weighted), [])
+        dense = data.starts.size == 0
+        kept = self._workspaces.setdefault((batch, size, means, weighted, dense), [])
         try:
             scratch = kept.pop()
         except IndexError:
-            scratch = plans.scratch(layout, batch, size, means, weighted=weighted)
-        threads.run(
-            kernels.run, size, scratch.sync,
-            self.plan(scorer), self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES, data, order, batch,
-            0, -(-count // batch), scratch, totals, out, False,
-        )  # fmt: skip
+            scratch = plans.scratch(layout, batch, size, means, weighted=weighted, dense=dense)
+        batches, plan = -(-count // batch), self.plan(scorer)
+        at_once = max(1, int(_AT_ONCE / (2.0 * max(weights, 1) * batch)))
+        for first in range(0, batches, at_once):
+            threads.run(
+                kernels.run, size, scratch.sync, plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES,
+                data, order, batch, first, min(first + at_once, batches), scratch, totals, out, False,
+            )  # fmt: skip
         finite = not scratch.sync[NOT_FINITE]
         scratch.sync[NOT_FINITE] = 0
         if len(kept) < _KEPT_WORKSPACES:
@@ -513,11 +548,11 @@ class Runner:
         out = np.empty((count, self._layout.outputs), self._layout.dtype)
         return out, self.run(data, np.arange(count), None, _NO_TOTALS, out)
 
-    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray) -> dict[str, np.ndarray]:
+    def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray | Sparse) -> dict[str, np.ndarray]:
         """Output of each layer that is a stage, or part of one, for samples (n, k)."""
         layout, tables, plan = self._layout, self._layout.tables, self.plan()
         parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
-        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1)
+        scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1, dense=not isinstance(x, Sparse))
         capacity = scratch.capacity
         for first in range(0, len(x), _ROWS_PER_THREAD):
             rows = x[first : first + _ROWS_PER_THREAD]
@@ -543,7 +578,8 @@ class Runner:
             elif not layer.stages(1):
                 continue
             if at < 0:  # a rescaling in front: see plan.layout
-                found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
+                if not isinstance(x, Sparse):
+                    found[layer.name] = x.astype(layout.dtype) * layout.dtype.type(layout.scale)
                 continue
             found[layer.name] = np.concatenate(parts[at])
         return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import arrays, checks
 from .random import set_random_seed
 
 __all__ = ["set_random_seed", "to_categorical"]
@@ -15,23 +16,26 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """One-hot rows from class indices.
 
     Args:
-        x: Class indices from 0, any shape; a last axis of 1 is dropped; floats are cut to integers.
+        x: Class indices from 0, any shape, of any kind that fit takes; a last axis of 1 is dropped; floats are cut to
+            integers.
         num_classes: Length of the rows; None takes the largest index + 1.
 
     Returns:
         float64, shape (*x.shape, num_classes): 1 at the class, 0 elsewhere.
 
     Raises:
-        ValueError: If x is empty, an index is negative, or one is num_classes or more.
+        TypeError: If x holds no numbers.
+        ValueError: If x is empty, an index is missing, negative, or num_classes or more.
 
     >>> from fastmlp.utils import to_categorical
     >>> to_categorical([0, 2])
     array([[1., 0., 0.],
            [0., 0., 1.]])
     """
-    indices = np.asarray(x)
+    indices = np.asarray(arrays.opened("x", x))
     if indices.dtype.kind not in "biuf":
         raise TypeError(f"class indices must be numbers, got dtype {indices.dtype}; number the classes from 0 first")
+    checks.finite("x", indices)
     indices = indices.astype(np.int64)
     shape = indices.shape[:-1] if indices.ndim > 1 and indices.shape[-1] == 1 else indices.shape
     indices = indices.reshape(-1)

@@ -19,6 +19,7 @@ import numba
 from llvmlite import binding
 from numba import types
 from numba.core import caching, compiler, config
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 #: False under NUMBA_DISABLE_JIT=1: kernels then run as plain Python, vectors as small NumPy arrays.
@@ -140,6 +141,20 @@ class _DiskCache(caching._Cache):
 
     def flush(self):
         """Nothing to flush: files are never rewritten; part of Numba's interface."""
+
+
+# A child that is forked while another thread compiles would wait for ever for the lock which that thread held: the fork
+# waits until nothing is compiled.
+if hasattr(os, "register_at_fork"):
+    _locks = [global_compiler_lock, getattr(binding.ffi.lib, "_lock", contextlib.nullcontext())]
+
+    def _release() -> None:
+        for lock in reversed(_locks):
+            lock.__exit__(None, None, None)
+
+    os.register_at_fork(
+        before=lambda: [lock.__enter__() for lock in _locks], after_in_parent=_release, after_in_child=_release
+    )
 
 
 #: Every compiled kernel by name, for warmup() and its test.

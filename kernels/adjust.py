@@ -44,7 +44,7 @@ from .simd import (
 from .team import barrier, share
 
 #: Arguments of the kernel, see by_address.address.
-ADJUST = "jjffdaaafjfiiiiii"
+ADJUST = "jjffdaaafjfiiidiii"
 
 #: Numbers of a variable and of a chunk.
 VARIABLE, CHUNK = 8, 3
@@ -217,10 +217,11 @@ def constrain(variables, v, numbers, theta, rank, size):
 
 @kernel
 def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, partial, sync, totals, rows, step, every,
-           optimizer, rank, size):  # fmt: skip
+           penalized, optimizer, rank, size):  # fmt: skip
     """One step of all parameters; see the top of the file, and epoch.run for the rest.
 
     step, every   number of this step, from 1; of so many one is the optimizer's
+    penalized     what penalties are multiplied by
     """
     out_of_line()
     count, taken = chunks.size // CHUNK, step % every == 0
@@ -230,7 +231,8 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
         last, own = first + chunks[c * CHUNK + 1], variables[variable * VARIABLE + NUMBERS]
         partial[2 * c] = 0.0
         if numbers[own] != 0 or numbers[own + 1] != 0:
-            partial[2 * c] = add_penalty(variables, variable, numbers, theta, gradient, first, last, 1.0 / every)
+            penalty = add_penalty(variables, variable, numbers, theta, gradient, first, last, penalized / every)
+            partial[2 * c] = penalized * penalty
     barrier(sync, size)
     if rank == 0:
         for v in range(variables.size // VARIABLE):
@@ -242,8 +244,9 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
                     n, m, distance, number = m, n, 1, row
                 else:
                     distance, number = row, 1
-                partial[0] += add_orthogonal_penalty(theta, gradient, start, n, distance, m, number, numbers[own + 2],
-                                                     every, partial, 2 * count)  # fmt: skip
+                factor = penalized * numbers[own + 2]
+                partial[0] += add_orthogonal_penalty(theta, gradient, start, n, distance, m, number, factor, every,
+                                                     partial, 2 * count)  # fmt: skip
         if totals.size > 0:
             for c in range(count):
                 totals[0] += rows * partial[2 * c]

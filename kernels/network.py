@@ -111,7 +111,7 @@ def read(plan, theta, data, order, start, rows, scratch, rank, size):
             data.scale,
             order,
             start,
-            scratch.acts,
+            scratch.acts[plan.table[OFFSET, 0] * scratch.capacity :],
             plan.table[ROW, 0],
             first,
             last,

@@ -5,8 +5,9 @@ activation, which may be linear.
 
     theta    all parameters, flat; per dense layer its weights row by row (k rows), then its bias, one row; per
              operation its rows of parameters. Behind them a row of zeros, and what operations keep besides
-    acts     per stage the activations of the batch; first room for the batch's inputs as floats
-    delta    the same layout: gradient of the loss by z
+    acts     per stage the activations of the batch; behind them room for the batch's inputs as floats, where dense
+             rows are read
+    delta    the same layout without the inputs: gradient of the loss by z
 
 Every row is padded to whole lines of 64 bytes, so that a row of up to 16 float32 is one line; the padding of the
 weights stays zero. Stage l reads the activations l and writes l + 1; 0 is the input.
@@ -60,6 +61,8 @@ class Plan(NamedTuple):
     turn         the first activations that are kept in lanes, 1 .. stages
     loss         kernel, see losses.py; its numbers begin at numbers[loss_numbers]
     joint        1 where the loss gives the gradient by z of the last layer
+    by_weight    1 where in training a batch's loss is the mean by its samples' weights, and penalties on parameters are
+                 divided by the sum of these weights
     means        (means, 3) metrics that are means: kernel, its numbers, whether samples' weights count
     counters     (counters, 4) metrics that count: kernel, its numbers, whether weights count, its place in totals
     direct       1 where the optimizer is plain SGD and nothing else: its step is added while the gradient is summed
@@ -77,6 +80,7 @@ class Plan(NamedTuple):
     loss: int
     loss_numbers: int
     joint: int
+    by_weight: int
     means: np.ndarray
     counters: np.ndarray
     direct: int
@@ -117,8 +121,8 @@ class Scratch(NamedTuple):
 
     capacity      rows, padded; places the layers in acts and delta, and is the distance of two rows of lanes
     acts, delta   see above
-    slopes        the same layout: slopes of the activations that keep them; (0,) where there are none
-    turned        the same layout as rows: deltas of what is kept in lanes
+    slopes        as delta: slopes of the activations that keep them; (0,) where there are none
+    turned        as delta, in rows: deltas of what is kept in lanes
     sums          for each part of the inputs, capacity rows of activations `turn`: their sums over it
     work          what operations keep from forward to backward
     labels        (capacity,) class indices of the batch, in theta's dtype

@@ -180,6 +180,9 @@ def _load_as(typingctx, like, array, index):
         source = builder.load(builder.bitcast(pointer, source_type.as_pointer()), align=array.dtype.bitwidth // 8)
         if array.dtype == result.dtype:
             return source
+        if isinstance(array.dtype, types.Float):
+            narrower = array.dtype.bitwidth > result.dtype.bitwidth
+            return (builder.fptrunc if narrower else builder.fpext)(source, vector_type)
         return (builder.sitofp if array.dtype.signed else builder.uitofp)(source, vector_type)
 
     return result(like, array, index), codegen
@@ -246,6 +249,8 @@ def _splat_element(typingctx, like, array, index):
             word = ir.IntType(64)
             pointer = builder.gep(table, [ir.Constant(word, 0), builder.zext(scalar, word)])
             scalar = builder.load(pointer)
+        elif array.dtype != result.dtype:
+            scalar = context.cast(builder, scalar, array.dtype, result.dtype)
         return splat_value(builder, scalar, vector_type)
 
     return result(like, array, index), codegen

@@ -38,6 +38,14 @@ def count_groups(x, parts, counts):
             counts[i, h] = (count + GROUP - 1) // GROUP * GROUP
 
 
+@part
+def fill_group(column, value, begin, t, end):
+    """Fill up a row, of which begin to t is written, with zeros to its end."""
+    for filled in range(t, end):
+        column[filled] = column[begin + (filled - t) % (t - begin)]
+        value[filled] = 0
+
+
 @kernel
 def compress(x, parts, lines, starts, column, value):
     """Write the non-zero inputs of every row.
@@ -61,9 +69,44 @@ def compress(x, parts, lines, starts, column, value):
                     column[t] = p * lines
                     value[t] = x[i, p]
                     t += 1
-            for filled in range(t, end):
-                column[filled] = column[begin + (filled - t) % (t - begin)]
-                value[filled] = 0
+            fill_group(column, value, begin, t, end)
+
+
+@kernel
+def count_groups_of_rows(indptr, indices, values, parts, counts):
+    """As count_groups, from rows that are kept without most of their zeros (the CSR form of SciPy).
+
+    indptr (n + 1,), indices (m,), values (m,), parts (h + 1,) read, counts (n, h) written; the indices of a row ascend,
+    and lie below parts[h]
+    """
+    for i in range(counts.shape[0]):
+        part_of_row, count = 0, 0
+        for t in range(indptr[i], indptr[i + 1]):
+            while indices[t] >= parts[part_of_row + 1]:
+                counts[i, part_of_row] = (count + GROUP - 1) // GROUP * GROUP
+                part_of_row, count = part_of_row + 1, 0
+            count += values[t] != 0
+        while part_of_row < parts.size - 1:
+            counts[i, part_of_row] = (count + GROUP - 1) // GROUP * GROUP
+            part_of_row, count = part_of_row + 1, 0
+
+
+@kernel
+def compress_rows(indptr, indices, values, parts, lines, starts, column, value):
+    """As compress, from rows that are kept without most of their zeros; see count_groups_of_rows."""
+    h = parts.size - 1
+    for i in range(indptr.size - 1):
+        source = indptr[i]
+        for part_of_row in range(h):
+            begin, end = starts[i * h + part_of_row], starts[i * h + part_of_row + 1]
+            t = begin
+            while source < indptr[i + 1] and indices[source] < parts[part_of_row + 1]:
+                if values[source] != 0:
+                    column[t] = indices[source] * lines
+                    value[t] = values[source]
+                    t += 1
+                source += 1
+            fill_group(column, value, begin, t, end)
 
 
 @kernel

@@ -17,9 +17,10 @@ from numba.extending import intrinsic
 from ._jit import JIT, kernel
 from .simd import element_pointer
 
-# The words of `sync` (int64, one cache line apart): how many have arrived, how often all have, whether one failed, and
-# whether one met a NaN or an infinity among inputs that were not checked before.
-ARRIVED, ROUND, FAILED, NOT_FINITE = 0, 8, 16, 24
+# The words of `sync` (int64): how many have arrived, how often all have, whether one failed, each in a cache line of
+# its own; whether one met a NaN or an infinity among inputs that were not checked before, and the number, from 1, of
+# the batch whose loss was one.
+ARRIVED, ROUND, FAILED, NOT_FINITE, DIVERGED = 0, 8, 16, 24, 25
 SYNC_SIZE = 32
 
 # A waiting thread spins this often, about 20 us, before it offers its core to others at each further turn:

@@ -45,25 +45,52 @@ def limit_threads(count: int | None) -> None:
     _limit = count
 
 
+class _Job:
+    """One member's share of a call.
+
+    Ctrl-C can come between any two lines of the caller's, even before the share is handed out. So each share belongs to
+    whoever takes it first: the worker, who then runs it, or the caller, who then needn't wait for it.
+    """
+
+    def __init__(self, kernel: Any, arguments: tuple[Any, ...], sync: np.ndarray):
+        self.kernel, self.arguments, self.sync = kernel, arguments, sync
+        self.errors: list[BaseException] = []
+        self.is_done = False
+        self._free = [True]
+
+    def take(self) -> bool:
+        """Whether it is the asker's now; to one of them only."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return False
+
+    def run(self) -> None:
+        """Do it, if it is not taken back, and say so."""
+        if self.take():
+            try:
+                self.kernel(*self.arguments)
+            except BaseException as error:
+                self.sync[FAILED] = 1  # lets the others through the barrier
+                self.errors.append(error)
+        self.is_done = True
+
+
 class _Worker(threading.Thread):
     """A thread that runs one job after another for ever."""
 
     def __init__(self) -> None:
         super().__init__(name="fastmlp", daemon=True)
-        self.jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[tuple[_Job, queue.SimpleQueue[None]]] = queue.SimpleQueue()
         self.place: Any = None
         self.start()
 
     def run(self) -> None:
         while True:
-            kernel, arguments, sync, done = self.jobs.get()
-            try:
-                kernel(*arguments)
-                done.put(None)
-            except BaseException as error:
-                sync[FAILED] = 1  # lets the others through the barrier
-                done.put(error)
-            del kernel, arguments, sync, done
+            job, done = self.jobs.get()
+            job.run()
+            done.put(None)
+            del job, done
 
 
 _current_cpu: Any = None
@@ -120,24 +147,27 @@ def run(kernel: Any, size: int, sync: np.ndarray, *arguments: Any) -> None:
         except RuntimeError:
             size = len(_workers) + 1
         _spread(size)
-        done: queue.SimpleQueue = queue.SimpleQueue()
-        for rank in range(1, size):
-            _workers[rank - 1].jobs.put((kernel, (*arguments, rank, size), sync, done))
+        done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        jobs = [_Job(kernel, (*arguments, rank, size), sync) for rank in range(1, size)]
         errors: list[BaseException] = []
         try:
+            for worker, job in zip(_workers, jobs):
+                worker.jobs.put((job, done))
             kernel(*arguments, 0, size)
         except BaseException as error:
             sync[FAILED] = 1
             errors.append(error)
-        waiting = size - 1
+            jobs = [job for job in jobs if not job.take()]
+        waiting = True
         while waiting:
             try:
-                failure = done.get()
-                waiting -= 1
+                # A word of `done` can be lost to Ctrl-C: it says that something has changed, not what.
+                while not all([job.is_done for job in jobs]):
+                    done.get()
+                waiting = False
             except KeyboardInterrupt as interrupt:  # the others still write: wait for them first
-                failure = interrupt
-            if failure is not None:
-                errors.append(failure)
+                errors.append(interrupt)
+        errors += [error for job in jobs for error in job.errors]
         if errors:
             sync[:] = 0
             raise errors[0]

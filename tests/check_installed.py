@@ -9,6 +9,7 @@ import fastmlp.kernels
 assert "site-packages" in fastmlp.__file__, fastmlp.__file__
 assert importlib.util.find_spec("kernels") is None, "kernels/ must install as fastmlp.kernels only"
 assert (pathlib.Path(fastmlp.__file__).parent / "py.typed").exists()
+assert (pathlib.Path(fastmlp.__file__).parent / "reporting" / "report.html").exists()
 assert importlib.util.find_spec("scipy") is None, "SciPy is no dependency"
 
 model = fastmlp.Sequential([fastmlp.layers.Input((3,)), fastmlp.layers.Dense(2, activation="softmax")])

@@ -3,6 +3,8 @@
 import numpy as np
 import twins
 
+from fastmlp.saving.steps import Affine, LayerNormalization, PReLU, Scale
+
 
 def draw_glyphs(distance, glyph, affine, elastic, basis, stroke, noise):
     """Images (n, h, h), uint8, as fastmlp.kernels.printed_digits.draw_glyphs writes them."""
@@ -281,3 +283,29 @@ def trained(stage):
         return [0] * bool(stage.trained & 1) + [1] * bool(stage.trained & 2 and stage.use_bias)
     flags = {"batch_normalization": stage.numbers[2:4], "layer_normalization": stage.numbers[1:3], "prelu": (1,)}
     return [j for j, flag in enumerate(flags.get(stage.kind, ())) if flag and stage.trained & 1]
+
+
+# ---------------------------------------------------------------------------------------------- frozen
+
+
+def predict_rows(steps, x):
+    """What the steps make of flat samples, in float64."""
+    a = np.asarray(x, np.float64)
+    for step in steps:
+        if isinstance(step, Affine):
+            a = a @ step.weights + step.bias
+        elif isinstance(step, Scale):
+            a = a * step.factor + step.offset
+        elif isinstance(step, PReLU):
+            a = np.where(a < 0, step.slope * a, a)
+        elif isinstance(step, LayerNormalization):
+            centred = a - a.mean(axis=1, keepdims=True)
+            taken = a if step.rms_scaling else centred
+            root = np.sqrt((centred**2).mean(axis=1, keepdims=True) + step.epsilon)
+            a = taken / root * step.gamma + step.beta
+        elif step.name == "gelu_approximate":
+            a = twins.gelu(a, approximate=True)
+        else:
+            name = "relu" if step.name == "general_relu" else step.name
+            a = getattr(twins, name)(a, *step.numbers)
+    return a

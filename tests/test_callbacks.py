@@ -612,7 +612,7 @@ def test_the_best_are_those_of_keras(keras, values, mode, threshold):
     assert saved[0] == saved[1]
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".keras", ".h5"])
+@pytest.mark.parametrize("ending", [".safetensors", ".keras"])
 def test_checkpoint_leaves_the_format_to_the_model(tmp_path, ending):
     path = str(tmp_path / "new" / f"model{ending}")
     model, _ = drive(ours.ModelCheckpoint(path), losses(1), steps=1)
@@ -660,7 +660,7 @@ def test_best_without_a_value_warns_and_saves():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"filepath": "model.ckpt"}, r"must end in .safetensors or .keras or .h5 for a whole model, got 'model.ckpt'"),
+        ({"filepath": "model.ckpt"}, r"must end in .safetensors or .keras for a whole model, got 'model.ckpt'"),
         ({"filepath": "a.keras", "save_weights_only": True}, r"must end in .safetensors or .weights.h5 for weights"),
         ({"filepath": "a.keras", "save_freq": "batch"}, "save_freq must be"),
         ({"filepath": "a.keras", "save_freq": 0}, "save_freq must be"),

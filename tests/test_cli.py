@@ -76,6 +76,7 @@ def test_digits_writes_figures_and_run_json(tmp_path, capsys):
     assert run("digits", "--epochs", 1, "--seed", 7, "--out", folder) == 0
     assert sorted(path.name for path in folder.glob("*.png")) == FIGURES
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
+    assert "<title>fastmlp digits: MNIST</title>" in (folder / "report.html").read_text("utf-8")
     content = json.loads((folder / "run.json").read_text())
     assert content["settings"]["data"] == "mnist"
     assert content["settings"]["seed"] == 7
@@ -88,7 +89,9 @@ def test_digits_writes_figures_and_run_json(tmp_path, capsys):
     assert content["keras"]["reference"]["accuracies"] == RUNS["mnist"]["sparse"].accuracies
     # One epoch, recorded were two.
     assert (content["keras"]["applies"], content["keras"]["place"]) == (False, None)
-    assert "reference does not apply: it took 2 epochs, this run 1." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "reference does not apply: it took 2 epochs, this run 1." in out
+    assert f"Open {folder / 'report.html'} in a browser, and draw a digit." in out
 
 
 @pytest.mark.usefixtures("small")

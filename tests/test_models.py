@@ -249,15 +249,55 @@ def test_divergence_ends_with_a_message_and_keeps_the_history():
     x = np.linspace(0, 100, 64, dtype=np.float32)[:, None]
     model = fastmlp.Sequential([Input((1,)), Dense(1)])
     model.compile(optimizer=SGD(1.0), loss="mse")
-    with pytest.raises(FloatingPointError, match=r"diverged in epoch .* learning_rate"):
+    says = (
+        r"diverged in epoch \d+, batch \d: .* Layer 'dense.*' has the largest weights, up to .* learning_rate \(now 1\)"
+    )
+    with pytest.raises(FloatingPointError, match=says):
         fit(model, x, x[:, 0], epochs=50)
     assert len(model.history.epoch) < 50
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_batch_whose_loss_is_not_finite_changes_nothing_and_is_named(optimizer):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(96, 4)).astype(np.float32), rng.normal(size=(96, 1)).astype(np.float32)
+    y[70] = 1e25  # its square is beyond float32
+    model = fastmlp.Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(1)])
+    other = fastmlp.Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(1)])
+    other.set_weights(model.get_weights())
+    model.compile(optimizer=optimizer, loss="mse")
+    with pytest.raises(FloatingPointError, match="in epoch 1, batch 5: the loss is inf"):
+        fit(model, x, y, batch_size=16, shuffle=False)
+    other.compile(optimizer=optimizer, loss="mse")
+    fit(other, x[:64], y[:64], batch_size=16, shuffle=False)
+    for own, expected in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(own, expected)
+    assert model.optimizer.iterations == 4
+    assert model.train_on_batch(x[64:80], y[64:80]) == np.inf
+    np.testing.assert_array_equal(model.get_weights()[0], other.get_weights()[0])
+
+
+def test_weights_that_are_not_finite_are_named():
+    model = fastmlp.Sequential([Input((2,)), Dense(3, name="first"), Dense(1, name="second")])
+    model.compile(optimizer="sgd", loss="mse")
+    model.layers[1].kernel[1, 0] = np.nan
+    with pytest.raises(FloatingPointError, match=r"batch 1: .* Layer 'second' has weights that are not finite"):
+        fit(model, np.ones((8, 2)), np.ones(8))
+
+
 def test_two_fits_on_one_model_are_refused(classifier, blobs):
-    classifier._training = True
-    with pytest.raises(RuntimeError, match="another thread"):
-        fit(classifier, *blobs)
+    def again(*_):
+        with pytest.raises(RuntimeError, match="another thread"):
+            fit(classifier, *blobs)
+        with pytest.raises(RuntimeError, match="another thread"):
+            classifier.train_on_batch(*blobs)
+        tried.append(True)
+
+    tried = []
+    fit(classifier, *blobs, callbacks=[fastmlp.callbacks.LambdaCallback(on_epoch_end=again)])
+    assert tried
+    fit(classifier, *blobs)
+    classifier.train_on_batch(*blobs)
 
 
 def test_predict_from_many_threads_gives_the_serial_answer(classifier, blobs):

@@ -4,34 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-import twins
+from reference import predict_rows as outputs
 
 import fastmlp
 from fastmlp import activations, layers
-from fastmlp.saving.steps import Affine, LayerNormalization, PReLU, Scale, steps_of
-
-
-def outputs(steps, x):
-    """What the steps make of flat samples, in float64."""
-    a = np.asarray(x, np.float64)
-    for step in steps:
-        if isinstance(step, Affine):
-            a = a @ step.weights + step.bias
-        elif isinstance(step, Scale):
-            a = a * step.factor + step.offset
-        elif isinstance(step, PReLU):
-            a = np.where(a < 0, step.slope * a, a)
-        elif isinstance(step, LayerNormalization):
-            centred = a - a.mean(axis=1, keepdims=True)
-            taken = a if step.rms_scaling else centred
-            root = np.sqrt((centred**2).mean(axis=1, keepdims=True) + step.epsilon)
-            a = taken / root * step.gamma + step.beta
-        elif step.name == "gelu_approximate":
-            a = twins.gelu(a, approximate=True)
-        else:
-            name = "relu" if step.name == "general_relu" else step.name
-            a = getattr(twins, name)(a, *step.numbers)
-    return a
+from fastmlp.saving.steps import Affine, Scale, steps_of
 
 
 def everything():

@@ -432,6 +432,25 @@ def sparse_categorical_crossentropy_gradient(a, labels, from_logits=False):
     return categorical_crossentropy_gradient(a, _one_hot(labels, a.shape[1]), from_logits)
 
 
+def canonical(activation, a, y):
+    """Loss of each sample that goes with the activation, as scikit-learn has it."""
+    least, a = np.finfo(a.dtype).eps, a.astype(np.float64)
+    y = _one_hot(y, a.shape[1]) if activation == "softmax" else y.astype(np.float64)
+    if activation == "linear":
+        return 0.5 * ((a - y) ** 2).mean(axis=1)
+    if activation == "exponential":
+        a = np.maximum(a, least)
+        return (y * np.log(np.where(y > 0, y, 1) / a) - y + a).sum(axis=1)
+    p = np.clip(a, least, 1 - least)
+    return -(y * np.log(p) + ((1 - y) * np.log(1 - p) if activation == "sigmoid" else 0)).sum(axis=1)
+
+
+def canonical_gradient(activation, a, y):
+    """Its gradient by z, in front of the activation; that of the linear one is of the sum over the units."""
+    y = _one_hot(y, a.shape[1]) if activation == "softmax" else y.astype(np.float64)
+    return a.astype(np.float64) - y
+
+
 def binary_focal_crossentropy(
     a, y, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0
 ):

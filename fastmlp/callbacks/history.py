@@ -85,6 +85,12 @@ class History(Callback):
 
         return history_panels(self, metrics, ax)
 
+    def _repr_html_(self) -> str:
+        """Last and best values with small curves, where a notebook's cell ends with the history."""
+        from fastmlp.notebook import history_html
+
+        return history_html(self)
+
     def __repr__(self) -> str:
         last = ", ".join(
             f"{name}={values[-1]:.4g}" for name, values in self.history.items() if np.ndim(values[-1]) == 0

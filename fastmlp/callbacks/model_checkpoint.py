@@ -8,9 +8,9 @@ from typing import Any
 from .base import Logs, seldom
 from .monitor import MonitorCallback, say
 
-# What Sequential.save and save_weights write; whether all are written here, they say themselves.
+# What Sequential.save and save_weights write.
 _WEIGHTS = (".safetensors", ".weights.h5")
-_MODEL = (".safetensors", ".keras", ".h5")
+_MODEL = (".safetensors", ".keras")
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -19,7 +19,8 @@ class ModelCheckpoint(MonitorCallback):
     Args:
         filepath: Path of the file, in which {epoch}, from 1, {batch}, from 1 and with a number as save_freq only, and
             the names of the logs are filled in: "{epoch:02d}-{val_loss:.3f}.safetensors". The folder is made. A path
-            without them is written over.
+            without them is written over. It ends in .safetensors, or as Keras's files do: in .keras, for weights only
+            in .weights.h5.
         monitor: What tells the best model.
         verbose: 1 to print every decision.
         save_best_only: Whether to save only what is better than everything before.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp import random
+from fastmlp.checks import known_name
 from fastmlp.layers import Layer, _Random
 from fastmlp.serialization import deserialize, serialize
 
@@ -48,21 +49,30 @@ def model_of(cls: type[Sequential], config: Any) -> Sequential:
     return model
 
 
-def to_json(model: Sequential, **options: Any) -> str:
-    """The layers as a JSON text; options go to json.dumps."""
+def to_json(model: Sequential, format: str | None = None, **options: Any) -> str:
+    """See Sequential.to_json."""
+    if known_name("format", format or "fastmlp", ("fastmlp", "keras")) == "keras":
+        from . import keras_configs
+
+        return json.dumps(keras_configs.config_of(model), **options)
     return json.dumps({"class_name": "Sequential", "config": config_of(model)}, **options)
 
 
 def model_from_json(text: str) -> Sequential:
-    """Model of what to_json wrote, with new weights and not compiled.
+    """Model of what to_json wrote, here or in Keras, with new weights and not compiled.
 
     Raises:
-        ValueError: If it is no JSON, or of something else than a Sequential, or names an unknown class or argument.
+        ValueError: If it is no JSON, or of something else than a Sequential (of Keras's models, also a Functional that
+            is a row of layers), or names an unknown class or argument.
         TypeError: If it doesn't have the form of a description.
     """
     from fastmlp.models import Sequential
 
     described = json.loads(text)
+    if isinstance(described, dict) and "module" in described:
+        from . import keras_networks
+
+        return keras_networks.network(described).model()
     if not isinstance(described, dict) or described.get("class_name") != "Sequential":
         raise ValueError("expected a JSON text of Sequential.to_json(), with class_name 'Sequential'")
     return model_of(Sequential, described.get("config"))

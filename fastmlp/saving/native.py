@@ -73,21 +73,7 @@ def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequential:
-    """The model that Sequential.save wrote: training goes on with it as it would have without saving.
-
-    Nothing in the file is executed. The state of the generator that set_random_seed seeds is neither in the file nor
-    changed: where two trainings are to be compared, set the same seed before both.
-
-    Args:
-        path: The file.
-        compile: Whether to compile it as it was, with the optimizer's state.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        OSError: If it can't be read: it is cut short, damaged, or of something else.
-        ValueError: If the path ends in something else than .safetensors, the file holds weights only, was written by a
-            later version, names a class that is unknown here, or its arrays don't fit its layers.
-    """
+    """See fastmlp.models.load_model."""
     from fastmlp.models import Sequential
 
     description, arrays = _read(path)
@@ -117,17 +103,6 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
     return model
 
 
-def _check_ending(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    if not name.endswith(ENDING):
-        foreign = any(name.endswith(ending) for ending in (".keras", ".h5"))
-        raise ValueError(
-            f"the path must end in {ENDING}, the format of fastmlp's files, got {name!r}"
-            + ("; Keras's own formats are not read or written" if foreign else "")
-        )
-    return name
-
-
 def _write(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: dict[str, Any], overwrite: bool
 ) -> None:
@@ -135,7 +110,7 @@ def _write(
 
     from fastmlp import __version__
 
-    name = _check_ending(path)
+    name = os.fspath(path)
     text = json.dumps({"format": FORMAT, "version": __version__, **description})
     content = save({key: np.array(array, order="C") for key, array in arrays.items()}, {_KEY: text})
     atomic.write(name, content, overwrite)
@@ -145,7 +120,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
     """Description, empty where there is none, and arrays of a file."""
     from safetensors import SafetensorError, safe_open
 
-    name = _check_ending(path)
+    name = os.fspath(path)
     if not os.path.exists(name):
         raise FileNotFoundError(f"there is no file {name}")
     try:

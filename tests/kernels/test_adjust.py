@@ -36,7 +36,7 @@ class Alone:
         self.count += 1
         threads.run(adjust.adjust, self.team, self.scratch.sync, net.plan.variables, net.plan.chunks, net.plan.numbers,
                     net.hyper, net.optimizer.learning_rate, net.theta, self.gradient, net.slots, self.scratch.partial,
-                    self.scratch.sync, self.totals, rows, self.count, every, net.plan.optimizer)  # fmt: skip
+                    self.scratch.sync, self.totals, rows, self.count, every, 1.0, net.plan.optimizer)  # fmt: skip
 
     def random(self):
         return [self.rng.standard_normal(array.shape).astype(array.dtype) for array in self.arrays]

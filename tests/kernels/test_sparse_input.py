@@ -11,8 +11,10 @@ from fastmlp.kernels.plan import aligned_zeros, padded
 from fastmlp.kernels.sparse_input import (
     GROUP,
     compress,
+    compress_rows,
     count_columns,
     count_groups,
+    count_groups_of_rows,
     fetch_ahead,
     sparse_forward,
     sparse_gradient,
@@ -127,6 +129,40 @@ def test_nan_is_not_zero_and_minus_zero_is():
     column, value = Compressed(np.array([[np.nan, -0.0, 1.0]]), np.array([0, 3])).part(0, 0)
     np.testing.assert_array_equal(column[:2], [0, 2])
     np.testing.assert_array_equal(value, [np.nan, 1.0, *[0] * (GROUP - 2)])
+
+
+# ---------------------------------------------------------------------------------------------- rows without zeros
+
+
+def without_zeros(x, index, zeros=0):
+    """CSR arrays of x: (indptr, indices, values), behind a number of another row; `zeros` of them are kept."""
+    kept = x != 0
+    kept.reshape(-1)[np.flatnonzero(~kept)[:zeros]] = True
+    indptr = np.concatenate([[1], 1 + np.cumsum(kept.sum(axis=1))])
+    indices = np.concatenate([[0], np.nonzero(kept)[1]]).astype(index)
+    return indptr, indices, np.concatenate([[9], x[kept]]).astype(x.dtype)
+
+
+@kinds
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_rows_without_zeros_are_compressed_as_dense_ones(dtype, kind, index):
+    for k in SIZES:
+        for share in SHARES:
+            for parts in cuts(k):
+                x = samples(5, k, share, dtype, kind)
+                arrays = without_zeros(x, index, zeros=3)
+                before = [array.copy() for array in arrays]
+                expected = Compressed(x, parts, lines=3)
+                counts = np.full((5, len(parts) - 1), -1, np.int64)
+                count_groups_of_rows(*arrays, parts, counts)
+                np.testing.assert_array_equal(np.cumsum(counts), expected.starts[1:])
+                column = np.full(expected.starts[-1] + 1, 9999, np.uint16)
+                value = np.full(expected.starts[-1] + 1, 99, x.dtype)
+                compress_rows(*arrays, parts, 3, expected.starts, column, value)
+                np.testing.assert_array_equal(column, expected.column)
+                np.testing.assert_array_equal(value, expected.value)
+                for array, kept in zip(arrays, before):
+                    np.testing.assert_array_equal(array, kept)
 
 
 # ---------------------------------------------------------------------------------------------- products
