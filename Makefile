@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: digits test bench notebooks clean
+.PHONY: digits test bench notebooks docs clean
 
 # Train the digit classifier, draw its figures and compare it with Keras's recorded results.
 digits: .venv/core
@@ -20,14 +20,18 @@ bench: .venv/bench
 notebooks: .venv/notebooks
 	$(BIN)/python examples/notebooks/run.py
 
+# Build the documentation into site/; open site/index.html, or: .venv/bin/mkdocs serve
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist site *.egg-info
 
 .venv/core: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/test .venv/bench .venv/notebooks: .venv/%: .venv/core
+.venv/test .venv/bench .venv/notebooks .venv/docs: .venv/%: .venv/core
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@

@@ -31,7 +31,8 @@ class Optimizer(Configurable, kind="optimizer"):
     Args:
         learning_rate: Size of a step: a number, or one of fastmlp.optimizers.schedules.
         name: Name of the object.
-        options: See the top of this module.
+
+    The other arguments are described at the top of this module.
 
     Attributes:
         iterations: Steps taken since compile.
