@@ -35,7 +35,7 @@ MODULES = {
 }
 
 #: Classes that Keras doesn't have.
-OWN = {("loss", "Custom"), ("metric", "Custom"), ("metric", "ConfusionMatrix")}
+OWN = {("loss", "Custom"), ("loss", "Canonical"), ("metric", "Custom"), ("metric", "ConfusionMatrix")}
 
 #: Activations that Keras doesn't have.
 OWN_ACTIVATIONS = ("step",)
