@@ -49,14 +49,15 @@ _WITHOUT_EFFECT = {"CACHE_DIR", "CACHE_LOCATOR_CLASSES", "COLOR_SCHEME", "DEBUG_
 _WITHOUT_EFFECT |= {"NUMBA_NUM_THREADS", "NUMBA_DEFAULT_NUM_THREADS", "THREADING_LAYER", "THREADING_LAYER_PRIORITY"}
 
 
+_SETTINGS = sorted(
+    name for name in vars(config) if name.isupper() and not name.startswith("CUDA") and name not in _WITHOUT_EFFECT
+)
+
+
 def _options() -> str:
     """Numba's settings as they are now, whether they come from the environment, its file or the program."""
-    settings = [
-        (name, repr(value))
-        for name, value in sorted(vars(config).items())
-        if name.isupper() and not name.startswith("CUDA") and name not in _WITHOUT_EFFECT
-    ]
-    return repr((VECTORS, settings))
+    values = vars(config)
+    return repr((VECTORS, [(name, values.get(name)) for name in _SETTINGS]))
 
 
 _SOURCES = Path(__file__).parent

@@ -330,7 +330,7 @@ def test_a_kernel_is_found_for_the_same_processor_and_settings_only(changed, by_
         monkeypatch.setattr(cpu, "magic_tuple", lambda self: (*magic(self)[:2], "+another"))
     elif changed == "settings":
         # In the program, where no variable of the environment tells.
-        monkeypatch.setattr(config, "ERROR_MODEL_OF_A_LATER_NUMBA", 1, raising=False)
+        monkeypatch.setattr(config, "SLP_VECTORIZE", 1)
     elif changed == "vectors":
         monkeypatch.setattr(_jit, "VECTORS", "another")
     assert compiled() == (0 if changed is None else 1)
