@@ -5,7 +5,7 @@ Read `simd.py` first: it is the language that the others are written in. Then `m
 (what Python calls); `single.py` is the short way for one sample, `frozen.py` the one for compiled code of others.
 `by_address.py` says how these reach the functions of `activations.py`, `losses.py`, `canonical.py`, `metrics.py` and
 `optimizers.py`; `plan.py` how the numbers lie in memory, `team.py` how threads share the work and `workers.py` where
-they come from, `_jit.py` how all is compiled and kept.
+they come from, `_jit.py` how all is compiled and `disk_cache.py` how it is kept.
 
 Public are the array functions below. They can be called from Python and from your own `@njit` code, and take
 C-ordered float32 or float64 arrays of one dtype, whose shapes must fit: kernels check nothing.

@@ -2,26 +2,30 @@
 
 Numba's own cache looks at one source file at a time, so an edit to a kernel that another file calls would go
 unnoticed; it raises where no folder is writable, and two processes can mix up its index. Here the folder's name
-is a digest of everything that shapes the machine code, a file's name is a digest of function and argument types,
-and every file carries its own checksum. Whatever goes wrong with the disk, the kernel is compiled instead.
+is a digest of all sources and versions, a file's name one of function, argument types, processor and settings, and
+every file carries its own checksum (disk_cache.py). Whatever goes wrong with the disk, the kernel is compiled instead.
 """
 
 import contextlib
 import hashlib
 import os
 import pickle
+import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from llvmlite import binding
 from numba import types
 from numba.core import caching, compiler, config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
+
+from . import disk_cache
+from .disk_cache import kernels_folder, source_digest
 
 #: False under NUMBA_DISABLE_JIT=1: kernels then run as plain Python, vectors as small NumPy arrays.
 JIT = not config.DISABLE_JIT
@@ -40,35 +44,56 @@ def features(name: str) -> bool:
 #: Which vectors the kernels' tiles are laid out for; where none of them is there, 128 bits and 32 registers as in NEON.
 VECTORS = next((name for name in ("avx512f", "avx2", "sse2") if features(name)), "other")
 
-# Variables of Numba that say where or how wide it runs, not what code it makes.
-_WITHOUT_EFFECT = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG_CACHE")
+# What Numba's settings say of where it runs, how wide, and what it tells; all others may shape the code.
+_WITHOUT_EFFECT = {"CACHE_DIR", "CACHE_LOCATOR_CLASSES", "COLOR_SCHEME", "DEBUG_CACHE", "FULL_TRACEBACKS"}
+_WITHOUT_EFFECT |= {"NUMBA_NUM_THREADS", "NUMBA_DEFAULT_NUM_THREADS", "THREADING_LAYER", "THREADING_LAYER_PRIORITY"}
 
 
-def _source_digest() -> str:
-    """SHA-256 of everything that shapes the machine code: all kernel sources, versions and options."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    options = [
-        (name, value)
-        for name, value in sorted(os.environ.items())
-        if name.startswith("NUMBA_") and name not in _WITHOUT_EFFECT
-    ]
-    versions = (sys.version_info[:2], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
-    digest.update(repr((versions, options)).encode())
-    return digest.hexdigest()
+_SETTINGS = sorted(
+    name for name in vars(config) if name.isupper() and not name.startswith("CUDA") and name not in _WITHOUT_EFFECT
+)
 
 
+def _options() -> str:
+    """Numba's settings as they are now, whether they come from the environment, its file or the program."""
+    values = vars(config)
+    return repr((VECTORS, [(name, values.get(name)) for name in _SETTINGS]))
+
+
+_SOURCES = Path(__file__).parent
 # Taken when the kernels are imported, so it names the code that is in memory.
-_DIGEST = _source_digest()
+_SOURCE_DIGEST = source_digest(_SOURCES)
+_VERSIONS = {
+    "Python": sys.version.split()[0],
+    "Numba": numba.__version__,
+    "llvmlite": llvmlite.__version__,
+    "NumPy": np.__version__,
+}
+_BUILD = (
+    sys.version_info[:2],
+    sys.implementation.cache_tag,
+    getattr(sys, "abiflags", ""),
+    *list(_VERSIONS.values())[1:],
+)
+_DIGEST = hashlib.sha256(repr((_SOURCE_DIGEST, _BUILD)).encode()).hexdigest()
 
 
 def cache_folder() -> Path:
-    """Folder of the compiled kernels: under $FASTMLP_CACHE_DIR, $NUMBA_CACHE_DIR or the user's cache."""
-    from platformdirs import user_cache_dir
+    """Folder of the kernels compiled from these sources by these versions.
 
-    base = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR") or user_cache_dir("fastmlp", False)
-    return Path(base) / "kernels" / _DIGEST[:24]
+    Raises:
+        FileNotFoundError: If nobody says where, or the sources can't be read, as those of a package in a zip file.
+    """
+    if _SOURCE_DIGEST is None:
+        raise FileNotFoundError("the sources of the kernels are no files")
+    return kernels_folder() / _DIGEST[:24]
+
+
+def _about() -> str:
+    """What a folder's digest stands for."""
+    package = sys.modules.get(__package__.partition(".")[0])
+    versions = {"fastmlp": getattr(package, "__version__", "?"), **_VERSIONS}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 _said: set[str] = set()
@@ -96,42 +121,40 @@ class _DiskCache(caching._Cache):
         return str(cache_folder())
 
     def _path(self, signature, codegen) -> Path:
-        key = repr((self._name, self._line, str(signature), codegen.magic_tuple()))
-        return cache_folder() / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
+        """The file of a function for these types, processor (its name and features) and settings."""
+        key = repr((self._name, self._line, str(signature), codegen.magic_tuple(), _options()))
+        name = re.sub(r"[^\w.]", "_", self._name)[:80]  # "<locals>" is no name for a file everywhere
+        return cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
     def load_overload(self, sig, target_context):
         target_context.refresh()
         try:
-            content = self._path(sig, target_context.codegen()).read_bytes()
-            checksum, payload = content[:32], content[32:]
-            if hashlib.sha256(payload).digest() != checksum:
-                raise ValueError("the file is damaged")
+            payload = disk_cache.read(self._path(sig, target_context.codegen()))
             return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except Exception:
+        except Exception as error:
             # Not there, unreadable, cut short, another tool's: all mean the same, compile it.
+            if isinstance(error, disk_cache.Untrusted):
+                _say_once(
+                    "untrusted", f"kernels are compiled anew: {error}. Set FASTMLP_CACHE_DIR to a folder of your own"
+                )
             _say_once("cold", "compiling the kernels for this machine (some seconds, once) ...")
             return None
 
     def save_overload(self, sig, data):
-        if data.lifted or data.library.has_dynamic_globals or _source_digest() != _DIGEST:
-            return  # the last: the sources changed on disk after they were imported
+        if data.lifted or data.library.has_dynamic_globals:
+            return
+        where = "on disk"
         try:
             path = self._path(sig, data.codegen)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            payload = caching.dumps(data._reduce())
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(payload).digest() + payload)
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            where = f"in {path.parent}"
+            if source_digest(_SOURCES) != _SOURCE_DIGEST:
+                return  # they changed on disk after they were imported
+            disk_cache.write(path, caching.dumps(data._reduce()), _about())
         except Exception as error:
             _say_once(
                 "unwritable",
-                f"compiled kernels cannot be kept in {self.cache_path} ({error}), so every process compiles them "
-                "anew; set FASTMLP_CACHE_DIR to a writable folder",
+                f"compiled kernels cannot be kept {where} ({error}), so every process compiles them anew; "
+                "set FASTMLP_CACHE_DIR to a writable folder",
             )
 
     def enable(self):

@@ -254,7 +254,7 @@ def test_warmup_compiles_and_says_how_long_it_took(monkeypatch, capsys):
     assert "The kernels are ready after 0.0 s." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["digits"], ["compare"], ["info"], ["warmup"]])
+@pytest.mark.parametrize("command", [[], ["digits"], ["compare"], ["info"], ["warmup"], ["cache"]])
 def test_every_command_has_help(command, capsys):
     assert run(*command, "--help") == 0
     assert capsys.readouterr().out.startswith("usage: fastmlp")
@@ -263,3 +263,77 @@ def test_every_command_has_help(command, capsys):
 def test_python_m_fastmlp_prints_the_version():
     done = subprocess.run([sys.executable, "-m", "fastmlp", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"fastmlp {fastmlp.__version__}\n"
+
+
+# ------------------------------------------------------------------------------------------------------- the cache
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A folder with kernels of two versions, two data sets of fastmlp's and what is a user's own."""
+    from fastmlp.kernels import disk_cache
+    from fastmlp.kernels._jit import cache_folder
+
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    name = f"f-{'0' * 24}.nbc"
+    disk_cache.write(cache_folder() / name, b"content", "of this version")
+    disk_cache.write(tmp_path / "kernels" / ("1" * 24) / name, bytes(2_000_000), "fastmlp 0.0.1")
+    mine = ["datasets/mnist.npz", "datasets/kmnist/train-images-idx3-ubyte.gz", "datasets/own.npz", "kernels.txt"]
+    for path in mine:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(bytes(300_000))
+    return tmp_path
+
+
+def test_cache_shows_folders_sizes_and_versions(kept, capsys):
+    assert run("cache") == 0
+    out = capsys.readouterr().out
+    assert run("cache", "--info") == 0
+    assert capsys.readouterr().out == out
+    lines = out.splitlines()
+    assert lines[:3] == [f"kernels   {kept / 'kernels'}", "writable  yes", "size      2 files, 2.0 MB"]
+    (old,) = [i for i, line in enumerate(lines) if "1" * 24 in line]
+    assert lines[old].strip() == f"{'1' * 24}  1 file, 2.0 MB, last used within a day"
+    assert lines[old + 1].strip() == "fastmlp 0.0.1"
+    assert sum("of this version" in line for line in lines) == 2
+    assert lines[-2:] == [f"data sets {kept / 'datasets'}", "size      2 files, 0.6 MB"]
+
+
+def test_cache_clear_deletes_the_kernels_alone(kept, capsys):
+    assert run("cache", "--clear") == 0
+    assert f"Deleted 4 files, 2.0 MB of compiled kernels in {kept / 'kernels'}." in capsys.readouterr().out
+    assert not (kept / "kernels").exists()
+    assert len(list(kept.rglob("*.npz"))) == 2
+
+
+def test_cache_clear_deletes_data_sets_where_asked_and_leaves_the_users_own(kept, capsys):
+    assert run("cache", "--clear", "--datasets") == 0
+    assert f"Deleted {kept / 'datasets' / 'mnist.npz'}, 0.3 MB." in capsys.readouterr().out
+    left = {path.relative_to(kept).as_posix() for path in kept.rglob("*")}
+    assert left == {"datasets", "datasets/own.npz", "kernels.txt"}
+
+
+def test_cache_works_where_nothing_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "new"))
+    assert run("cache") == 0
+    assert "(not there yet)" in capsys.readouterr().out
+    assert run("cache", "--clear", "--datasets") == 0
+    assert "Deleted 0 files" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+def test_cache_without_a_home_says_what_to_set(monkeypatch, capsys):
+    import os
+
+    for name in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert run("cache") == 1
+    assert "no home folder; FASTMLP_CACHE_DIR names a folder" in capsys.readouterr().err
+    assert run("info") == 0
+    assert "nowhere, each process compiles" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--datasets"], ["--info", "--clear"], ["--clear", "now"]])
+def test_cache_refuses_what_says_nothing(words):
+    assert run("cache", *words) == 2

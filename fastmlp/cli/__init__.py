@@ -3,6 +3,7 @@
 digits.py      digits, compare: the tutorial, alone and beside Keras
 table.py       train, predict: tables in files, see fastmlp.tables
 machine.py     info, warmup: what is installed, and the kernels compiled for it
+cache.py       cache: what is kept on disk
 completion.py  completion: words that the shell fills in
 shared.py      what they share
 
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from fastmlp import __version__
 
-from . import completion, digits, machine, table
+from . import cache, completion, digits, machine, table
 from .shared import CommandError
 
 __all__ = ["CommandError", "main", "parser"]
@@ -78,6 +79,6 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"fastmlp {__version__}")
     commands = made.add_subparsers(title="commands", metavar="COMMAND", dest="name", required=True)
-    for part in (table, digits, machine, completion):
+    for part in (table, digits, machine, cache, completion):
         part.add_to(commands)
     return made

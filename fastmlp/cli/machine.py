@@ -51,7 +51,10 @@ def info(options: argparse.Namespace) -> None:
     }
     print(f"{'code':12}{code[VECTORS]}")
     print(f"{'threads':12}{threads.get_num_threads()} of {threads.available()} cores (FASTMLP_NUM_THREADS sets it)")
-    print(f"{'kernels':12}{cache_folder()}")
+    try:
+        print(f"{'kernels':12}{cache_folder()}")
+    except FileNotFoundError as error:
+        print(f"{'kernels':12}nowhere, each process compiles: {error}; set FASTMLP_CACHE_DIR")
 
 
 def warmup(options: argparse.Namespace) -> None:

@@ -51,8 +51,8 @@ class IdxFiles:
                 warnings.warn(
                     f"{place} does not hold {self.title}, so it is passed over: {error}", stacklevel=stacklevel
                 )
-        target = _store.cache_folder() / path
         try:
+            target = _store.cache_folder() / path
             self.download(target)
             return _store.split(self.read(target))
         except (OSError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Where data sets lie on disk, and how their files are read and written. Never with pickle."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fastmlp.kernels.disk_cache import base_folder
 
 #: The arrays of a data set in the order in which they are stored and hashed, with MNIST's shapes.
 SHAPES = {
@@ -22,10 +25,19 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def cache_folder() -> Path:
-    """Folder of the data sets: under $FASTMLP_CACHE_DIR or the user's cache."""
-    from platformdirs import user_cache_dir
+    """Folder of the data sets: under $FASTMLP_CACHE_DIR or the user's cache.
 
-    return Path(os.environ.get("FASTMLP_CACHE_DIR") or user_cache_dir("fastmlp", False)) / "datasets"
+    Raises:
+        FileNotFoundError: If nobody says where, and the user has no home folder.
+    """
+    return base_folder("FASTMLP_CACHE_DIR") / "datasets"
+
+
+def kept() -> list[Path]:
+    """Files in that folder that fastmlp put there, by their names; those that a user calls otherwise are his."""
+    folder = cache_folder()
+    patterns = ("mnist.npz", "printed_digits-v*-seed*.npz", "fashion_mnist/*-ubyte.gz", "kmnist/*-ubyte.gz")
+    return sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
 
 
 def places(path: str, keras_name: str) -> list[Path]:
@@ -33,7 +45,8 @@ def places(path: str, keras_name: str) -> list[Path]:
     found = []
     if data_dir := os.environ.get("FASTMLP_DATA_DIR"):
         found.append(Path(data_dir) / path)
-    found.append(cache_folder() / path)
+    with contextlib.suppress(FileNotFoundError):
+        found.append(cache_folder() / path)
     keras_home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     found.append(Path(keras_home) / "datasets" / keras_name)
     return list(dict.fromkeys(found))  # a full path is the same place twice

@@ -53,8 +53,8 @@ def load_data(path: str = "mnist.npz") -> tuple[_store.Split, _store.Split]:
             continue
         except ValueError as error:
             warnings.warn(f"{place} is not MNIST, so it is passed over: {error}", stacklevel=2)
-    target = _store.cache_folder() / path
     try:
+        target = _store.cache_folder() / path
         _download(target)
         return _store.split(_read(target))
     except (OSError, ValueError) as error:

@@ -79,17 +79,17 @@ def load_data(seed: int = 0) -> tuple[_store.Split, _store.Split]:
         ((60000, 28, 28), dtype('uint8'), (10000,))
     """
     seed = _checked_seed(seed)
-    path = _store.cache_folder() / f"printed_digits-v{_VERSION}-seed{seed}.npz"
+    name = f"printed_digits-v{_VERSION}-seed{seed}.npz"
     try:
-        return _store.split(_store.read(path))
+        return _store.split(_store.read(_store.cache_folder() / name))
     except (FileNotFoundError, ValueError):
         pass  # not there yet or damaged: both are mended by drawing
     arrays = _generate(seed, *(_store.SHAPES[name][0] for name in ("x_train", "x_test")))
     try:
-        _store.write(path, arrays)
+        _store.write(_store.cache_folder() / name, arrays)
     except OSError as error:
         warnings.warn(
-            f"the digits cannot be kept in {path.parent} ({error}), so each call draws them anew; "
+            f"the digits cannot be kept on disk ({error}), so each call draws them anew; "
             "set FASTMLP_CACHE_DIR to a writable folder",
             stacklevel=2,
         )

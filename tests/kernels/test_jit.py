@@ -6,13 +6,15 @@ import pickle
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import JIT, compiled_only
 
 import fastmlp.kernels
-from fastmlp.kernels import _jit
+from fastmlp.kernels import _jit, disk_cache
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -48,9 +50,10 @@ class Process:
     def __init__(self, package, cache, code, *options):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("FASTMLP_", "PYTHON"))}
         environment |= {"PYTHONPATH": str(package), "FASTMLP_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+        folder = package if os.path.isdir(package) else os.path.dirname(package)
         self._process = subprocess.Popen(
             [sys.executable, *options, "-c", code],
-            env=environment, cwd=package, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def ended(self):
@@ -111,26 +114,27 @@ def test_an_edit_to_any_file_below_gives_the_new_result(package, tmp_path):
     assert lines == []
 
 
-def sealed(payload):
-    """Content of a file whose checksum is right."""
-    return hashlib.sha256(payload).digest() + payload
-
-
 DAMAGES = {
-    "zero-length": lambda good: b"",
-    "shorter-than-a-checksum": lambda good: good[:20],
-    "cut-short": lambda good: good[:-1],
-    "garbage": lambda good: bytes(range(256)) * 20,
-    "wrong-checksum": lambda good: bytes(32) + good[32:],
-    "one-bit": lambda good: good[:5000] + bytes([good[5000] ^ 1]) + good[5001:],
-    "not-a-pickle": lambda good: sealed(b"not a pickle"),
-    "not-a-kernel": lambda good: sealed(pickle.dumps(("not", "a", "kernel"))),
-    "checksum-of-nothing": lambda good: sealed(b""),
+    "zero-length": lambda good, seal: b"",
+    "shorter-than-a-checksum": lambda good, seal: good[:20],
+    "cut-short": lambda good, seal: good[:-1],
+    "garbage": lambda good, seal: bytes(range(256)) * 20,
+    "wrong-checksum": lambda good, seal: bytes(32) + good[32:],
+    "checksum-of-the-content-alone": lambda good, seal: hashlib.sha256(good[32:]).digest() + good[32:],
+    "one-bit": lambda good, seal: good[:5000] + bytes([good[5000] ^ 1]) + good[5001:],
+    "not-a-pickle": lambda good, seal: seal(b"not a pickle"),
+    "not-a-kernel": lambda good, seal: seal(pickle.dumps(("not", "a", "kernel"))),
+    "checksum-of-nothing": lambda good, seal: seal(b""),
 }
 
 
 def twice(x):
     return x + x
+
+
+def nothing(a, n):
+    """As it may be called by address."""
+    a[0] = n
 
 
 @compiled_only
@@ -150,7 +154,7 @@ def test_a_damaged_file_is_ignored_and_replaced(damage, tmp_path, monkeypatch, c
 
     called()
     (path,) = files(tmp_path)
-    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    path.write_bytes(DAMAGES[damage](path.read_bytes(), partial(disk_cache.sealed, path)))
     compiled, loaded, lines = called()
     assert (compiled, loaded) == (1, 0)
     assert_announced(lines)
@@ -193,9 +197,9 @@ def test_a_closed_stderr_is_no_reason_to_fail(package, tmp_path):
 
 
 @compiled_only
-def test_eight_processes_at_once_on_an_empty_cache_are_all_right(package, tmp_path):
+def test_sixteen_processes_at_once_on_an_empty_cache_are_all_right(package, tmp_path):
     cache = tmp_path / "cache"
-    processes = [Process(package, cache, SHARE, "-W", "error") for _ in range(8)]
+    processes = [Process(package, cache, SHARE, "-W", "error") for _ in range(16)]
     for process in processes:
         out, lines = process.ended()
         assert out == SHARES
@@ -203,6 +207,144 @@ def test_eight_processes_at_once_on_an_empty_cache_are_all_right(package, tmp_pa
     assert len(files(cache)) == 1
     assert list(cache.rglob("*.tmp")) == []
     assert run(package, cache, SHARE + COUNT) == (SHARES + "0 1\n", [])
+
+
+# A user whom the system doesn't know, as in a container that runs under any number.
+HOMELESS = """
+import os, pwd
+def unknown(*_):
+    raise KeyError
+pwd.getpwuid = pwd.getpwnam = unknown
+for name in ("HOME", "FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+"""
+
+
+@compiled_only
+@pytest.mark.skipif(os.name != "posix", reason="a list of users as POSIX has it")
+def test_without_a_home_it_compiles_and_makes_no_folder(package):
+    before = sorted(package.rglob("*"))
+    out, lines = run(package, "", HOMELESS + SHARE, "-W", "error")
+    assert out == SHARES
+    assert_announced(lines[:1])
+    assert len(lines) == 2
+    assert "cannot be kept on disk (this user has no home folder)" in lines[1]
+    assert "FASTMLP_CACHE_DIR" in lines[1]
+    assert sorted(package.rglob("*")) == before
+
+
+@compiled_only
+def test_kernels_of_a_zip_file_are_compiled_in_each_process(package, tmp_path):
+    # Nobody could tell whether what is kept belongs to these sources.
+    (tmp_path / "archive").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "archive" / "package"), "zip", package)
+    out, lines = run(archive, tmp_path / "cache", SHARE, "-W", "error")
+    assert out == SHARES
+    assert "cannot be kept on disk (the sources of the kernels are no files)" in lines[1]
+    assert not (tmp_path / "cache").exists()
+
+
+@compiled_only
+def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(package, tmp_path):
+    cache = tmp_path / "cache"
+    kill = "import os, signal; os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+    if os.name == "nt":
+        kill = "import os; os.replace = lambda *_: os._exit(9); "
+    killed = Process(package, cache, kill + SHARE)
+    with pytest.raises(AssertionError):
+        killed.ended()
+    assert files(cache) == []
+    (leftover,) = cache.rglob("*.tmp")
+    out, lines = run(package, cache, SHARE + COUNT, "-W", "error")
+    assert out == SHARES + "1 0\n"
+    assert_announced(lines)
+    assert leftover.exists()  # for an hour: it could be another's who is writing
+    assert run(package, cache, SHARE + COUNT) == (SHARES + "0 1\n", [])
+
+
+@compiled_only
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of POSIX")
+def test_a_file_that_everybody_may_write_to_is_replaced_and_said(package, tmp_path):
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (path,) = files(cache)
+    path.chmod(0o666)
+    out, lines = run(package, cache, SHARE + COUNT)
+    assert out == SHARES + "1 0\n"
+    assert lines[0].startswith(f"fastmlp: kernels are compiled anew: everybody may write to {path}")
+    assert_announced(lines[1:])
+    assert run(package, cache, SHARE + COUNT) == (SHARES + "0 1\n", [])
+
+
+@compiled_only
+def test_a_folder_in_the_place_of_a_file_costs_a_compilation(package, tmp_path):
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (path,) = files(cache)
+    path.unlink()
+    path.mkdir()
+    out, lines = run(package, cache, SHARE + COUNT, "-W", "error")
+    assert out == SHARES + "1 0\n"
+    assert_announced(lines[:1])
+    assert "cannot be kept" in lines[1]
+    assert path.is_dir()
+
+
+@compiled_only
+def test_the_folder_says_of_which_versions_it_is(package, tmp_path):
+    import numba
+
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (said,) = cache.rglob("versions.txt")
+    assert f"Numba {numba.__version__}, llvmlite" in said.read_text()
+
+
+KEYED = ("processor", "features", "settings", "vectors")
+
+
+@compiled_only
+@pytest.mark.parametrize("changed", [None, *KEYED])
+@pytest.mark.parametrize("by_address", [False, True], ids=["called", "by-address"])
+def test_a_kernel_is_found_for_the_same_processor_and_settings_only(changed, by_address, tmp_path, monkeypatch, capsys):
+    from numba.core import codegen, config
+
+    from fastmlp.kernels.by_address import address
+
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_jit, "KERNELS", {})
+
+    def compiled():
+        dispatcher = _jit.kernel(nothing)
+        if by_address:
+            assert address(dispatcher, "ai", "float32") != 0
+        else:
+            dispatcher(np.zeros(3, np.float32), 1)
+        return sum(dispatcher.stats.cache_misses.values())
+
+    assert compiled() == 1
+    cpu, magic = codegen.JITCPUCodegen, codegen.JITCPUCodegen.magic_tuple
+    if changed == "processor":
+        monkeypatch.setattr(cpu, "magic_tuple", lambda self: (magic(self)[0], "another", magic(self)[2]))
+    elif changed == "features":
+        monkeypatch.setattr(cpu, "magic_tuple", lambda self: (*magic(self)[:2], "+another"))
+    elif changed == "settings":
+        # In the program, where no variable of the environment tells.
+        monkeypatch.setattr(config, "SLP_VECTORIZE", 1)
+    elif changed == "vectors":
+        monkeypatch.setattr(_jit, "VECTORS", "another")
+    assert compiled() == (0 if changed is None else 1)
+    capsys.readouterr()
+
+
+@compiled_only
+def test_settings_from_numbas_file_have_files_of_their_own(package, tmp_path):
+    pytest.importorskip("yaml")
+    cache = tmp_path / "cache"
+    run(package, cache, SHARE)
+    (package / ".numba_config.yaml").write_text("boundscheck: 1\n")
+    assert_announced(run(package, cache, SHARE)[1])
+    assert len(files(cache)) == 2
 
 
 @compiled_only
@@ -215,7 +357,7 @@ def test_sources_that_changed_after_the_import_are_not_cached_under_their_old_na
 
 
 @compiled_only
-def test_options_that_shape_the_code_have_folders_of_their_own(package, tmp_path, monkeypatch):
+def test_settings_that_shape_the_code_have_files_of_their_own(package, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     run(package, cache, SHARE)
     monkeypatch.setenv("NUMBA_OPT", "1")
@@ -223,7 +365,7 @@ def test_options_that_shape_the_code_have_folders_of_their_own(package, tmp_path
     monkeypatch.delenv("NUMBA_OPT")
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # says nothing about the code
     assert run(package, cache, SHARE)[1] == []
-    assert len({path.parent for path in files(cache)}) == 2
+    assert len(files(cache)) == 2
 
 
 def test_nothing_is_compiled_or_written_at_import(tmp_path):
