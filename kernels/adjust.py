@@ -159,7 +159,7 @@ def clip(hyper, chunks, count, partial, gradient, first, last, variable):
 @part
 def follow(hyper, theta, slots, first, last, step):
     """The running mean of the weights, which replaces them every EMA_OVERWRITE steps; step is that of the optimizer."""
-    at = int(hyper[EMA_SLOT]) * theta.size
+    at = int(hyper[EMA_SLOT] - 1) * theta.size
     kept = splat(theta, hyper[EMA_MOMENTUM] if step > 1 else 0.0)
     new = splat(theta, 1.0 - hyper[EMA_MOMENTUM] if step > 1 else 1.0)
     replaced = hyper[EMA_OVERWRITE] > 0 and step % int(max(hyper[EMA_OVERWRITE], 1.0)) == 0
@@ -281,7 +281,7 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
                 for i in range(first, last, lanes(theta)):
                     store(theta, i, load(theta, i) * kept)
             call_at(optimizer, (hyper, rate, step // every, theta, slots, gradient, first, last))
-        if hyper[EMA_MOMENTUM] > 0:
+        if hyper[EMA_SLOT] > 0:
             follow(hyper, theta, slots, first, last, (step - 1) // every + 1)
     barrier(sync, size)
     for v in range(variables.size // VARIABLE):
