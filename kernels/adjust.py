@@ -221,8 +221,8 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
     """One step of all parameters; see the top of the file, and epoch.run for the rest.
 
     step, every   number of this step, from 1; of so many one is the optimizer's
-    sync          where the penalties are not finite, sync[DIVERGED] becomes 1 and the loss in totals infinite, no weight
-                  is changed, and the gradients are gone, those that wait for their step as well
+    sync          where the penalties are not finite, sync[DIVERGED] becomes 1 and the loss in totals infinite; no
+                  weight is changed, and the gradients are gone, those that wait for their step as well
     penalized     what penalties are multiplied by
     """
     out_of_line()

@@ -42,8 +42,7 @@ from .team import NOT_FINITE
 ZERO = np.int64(0)
 ROWS, LANES = np.int64(0), np.int64(1)
 FORWARD, BACKWARD, GRADIENT, UNDO = (
-    np.int64(phase)
-    for phase in (operations.FORWARD, operations.BACKWARD, operations.GRADIENT, operations.UNDO)
+    np.int64(phase) for phase in (operations.FORWARD, operations.BACKWARD, operations.GRADIENT, operations.UNDO)
 )
 YES = np.bool_(True)
 

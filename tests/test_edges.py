@@ -4,12 +4,11 @@ import os
 
 import numpy as np
 import pytest
-import twins
 from support import compiled_only, some
 
 import fastmlp
 from fastmlp import losses, metrics, optimizers
-from fastmlp.layers import Activation, BatchNormalization, Dense, Dropout, Flatten, Input, LayerNormalization
+from fastmlp.layers import Activation, Dense, Dropout, Flatten, Input
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -202,12 +201,11 @@ def test_batch_larger_than_the_data_is_all_of_them():
     assert same_bits(models[0], models[2])
 
 
-@pytest.mark.parametrize("kind", ["float16", "bfloat16", "int8", "uint8", "int32", "int64", "uint64", "bool", "float64"])
+@pytest.mark.parametrize(
+    "kind", ["float16", "bfloat16", "int8", "uint8", "int32", "int64", "uint64", "bool", "float64"]
+)
 def test_numbers_of_every_type_train_as_the_same_numbers_in_float32(kind):
-    if kind == "bfloat16":
-        dtype = pytest.importorskip("ml_dtypes").bfloat16
-    else:
-        dtype = np.dtype(kind)
+    dtype = pytest.importorskip("ml_dtypes").bfloat16 if kind == "bfloat16" else np.dtype(kind)
     x = np.random.default_rng(0).integers(0, 2 if kind == "bool" else 100, (20, 6))
     models = []
     for values in (x.astype(np.float32), x.astype(dtype)):
@@ -474,7 +472,8 @@ ANSWERS = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 @pytest.mark.parametrize(
-    "name", ["AUC", "Precision", "Recall", "BinaryAccuracy", "F1Score", "TruePositives", "R2Score", "BinaryCrossentropy"]
+    "name",
+    ["AUC", "Precision", "Recall", "BinaryAccuracy", "F1Score", "TruePositives", "R2Score", "BinaryCrossentropy"],
 )
 def test_metrics_at_the_edges_are_kerass(keras, name, case):
     y, p = (np.array(values, np.float32)[:, None] for values in ANSWERS[case])
