@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import twins
-from support import DTYPES, network, samples, some
+from support import DTYPES, Padded, lanes, network, samples, some
 from test_losses import CLASSES, NAMES, SPARSE, scored, targets, twin
 from test_operations import AROUND, Alone
 from tolerance import assert_close
 
 from fastmlp import optimizers, regularizers
+from fastmlp.kernels import activations
 from fastmlp.kernels._jit import JIT
-from fastmlp.kernels.losses import BLOCK
+from fastmlp.kernels.activations import BLOCK
 from fastmlp.kernels.operations import FORWARD, UNDO
 from fastmlp.layers import ActivityRegularization, BatchNormalization, Dense
 
@@ -64,6 +65,35 @@ def test_losses_of_many_classes_keep_their_digits(name, units, dtype):
     y = labels if name in SPARSE else np.eye(1, units, 0, dtype)[[0, 0]]
     total, _ = scored(name, 0, a, y)
     assert total.sum() == pytest.approx(2 * np.log(units), rel=max(1e-5 * (dtype == np.float32), 1e-12))
+
+
+@dtypes
+@pytest.mark.parametrize("units", [BLOCK - 1, BLOCK, BLOCK + 1, some(100_000, 3 * BLOCK)])
+@pytest.mark.parametrize("in_lanes", [0, 1])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_shares_of_many_classes_keep_their_digits(name, in_lanes, units, dtype):
+    n = lanes(dtype)
+    z = np.full((n, units), -0.3, dtype)
+    z[:, 0] = 0
+    exact = getattr(twins, name)(z.astype(float))
+    acts = Padded(z.T if in_lanes else z, 0, 0)
+    rows, width = acts.shape
+    activations.FORMS[name][0](np.zeros(1), 0, acts.flat, np.zeros(0, dtype), acts.at, acts.row, rows, width,
+                               np.zeros(acts.row if not in_lanes else units, dtype), 0, in_lanes)  # fmt: skip
+    found = acts.matrix.T if in_lanes else acts.matrix
+    np.testing.assert_allclose(found, exact, rtol=2e-5 if dtype == np.float32 else 1e-12)
+
+
+@dtypes
+@pytest.mark.parametrize("name", [name for name in CLASSES if name.endswith("_from_logits") and "focal" not in name])
+def test_losses_of_many_logits_keep_their_digits(name, dtype):
+    units = some(100_000, 3 * BLOCK)
+    z = np.full((1, units), -0.3, dtype)
+    z[:, 0] = 0
+    y = np.array([1], np.int32) if name in SPARSE else np.eye(1, units, 1, dtype)
+    total, _ = scored(name, 0, z, y)
+    exact = np.log(1 + (units - 1) * np.exp(np.float64(dtype(-0.3)))) - np.float64(dtype(-0.3))
+    assert total.sum() == pytest.approx(exact, rel=2e-6 if dtype == np.float32 else 1e-12)
 
 
 @dtypes
