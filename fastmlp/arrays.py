@@ -160,5 +160,6 @@ def for_kernels(array: np.ndarray, dtype: Any) -> np.ndarray:
     A read-only array (of JAX, np.memmap, a pandas column) comes back as an alias that says it is writable: to Numba
     the flag is a part of the type, and all kernels would be compiled again for it. They never write to data.
     """
-    array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is found where all values are looked at
+        array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
     return array if array.flags.writeable else np.asarray(_Alias(array))

@@ -78,8 +78,10 @@ def finite(name: str, array: np.ndarray) -> None:
     for row in range(len(flat)):
         bad = ~np.isfinite(flat[row])
         if bad.any():
+            value = flat[row][bad][0]
+            beyond = f", as numbers beyond {array.dtype} are" if np.isinf(value) and array.dtype.itemsize < 8 else ""
             raise ValueError(
-                f"{name} has {flat[row][bad][0]} in row {row}; remove such rows or fill the missing values first"
+                f"{name} has {value} in row {row}{beyond}; remove such rows or fill the missing values first"
             )
 
 

@@ -582,9 +582,7 @@ class Sequential:
                 if self.stop_training:
                     break
                 if not math.isfinite(logs["loss"]):
-                    raise FloatingPointError(
-                        divergence(self._layers, optimizer.learning_rate, logs["loss"], epoch + 1, done)
-                    )
+                    raise FloatingPointError(divergence(self._layers, optimizer, logs["loss"], epoch + 1, done))
             if source.is_empty:
                 break
             if held_out is not None and validates(epoch + 1):

@@ -157,7 +157,7 @@ class Optimizer(Configurable, kind="optimizer"):
         if self.use_ema:
             made[_kernels.EMA_MOMENTUM] = self.ema_momentum
             made[_kernels.EMA_OVERWRITE] = self.ema_overwrite_frequency or 0
-            made[_kernels.EMA_SLOT] = _kernels.SLOTS[self.kernel_name]
+            made[_kernels.EMA_SLOT] = _kernels.SLOTS[self.kernel_name] + 1
         own = self.numbers()
         made[_kernels.OWN : _kernels.OWN + len(own)] = own
         return made

@@ -458,16 +458,17 @@ class Trainer:
                 _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
 
-def divergence(layers: Sequence[Layer], learning_rate: float, loss: float, epoch: int, batch: int) -> str:
+def divergence(layers: Sequence[Layer], optimizer: optimizers.Optimizer, loss: float, epoch: int, batch: int) -> str:
     """What is said when the loss of a batch, counted from 1 as the epoch is, is NaN or infinite."""
     largest = {layer.name: max(float(np.abs(w).max()) for w in layer.weights) for layer in layers if layer.weights}
     lost = [name for name, value in largest.items() if not math.isfinite(value)]
     name = lost[0] if lost else max(largest, key=largest.__getitem__)
     where = "has weights that are not finite" if lost else f"has the largest weights, up to {largest[name]:.3g}"
+    clips = optimizer.clipnorm or optimizer.clipvalue or optimizer.global_clipnorm
     return (
         f"training diverged in epoch {epoch}, batch {batch}: the loss is {loss}. Layer {name!r} {where}. Try a smaller "
-        f"learning_rate (now {learning_rate:g}), clipnorm=1.0 in the optimizer, or inputs scaled to about -1 to 1. The "
-        "weights are those before that batch; model.history holds the epochs before"
+        f"learning_rate (now {optimizer.learning_rate:g}), {'' if clips else 'clipnorm=1.0 in the optimizer, '}or "
+        "inputs scaled to about -1 to 1. The weights are those before that batch; model.history holds the epochs before"
     )
 
 

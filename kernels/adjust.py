@@ -41,7 +41,7 @@ from .simd import (
     sum_lanes,
     where_less,
 )
-from .team import barrier, share
+from .team import DIVERGED, barrier, share
 
 #: Arguments of the kernel, see by_address.address.
 ADJUST = "jjffdaaafjfiiidiii"
@@ -159,7 +159,7 @@ def clip(hyper, chunks, count, partial, gradient, first, last, variable):
 @part
 def follow(hyper, theta, slots, first, last, step):
     """The running mean of the weights, which replaces them every EMA_OVERWRITE steps; step is that of the optimizer."""
-    at = int(hyper[EMA_SLOT]) * theta.size
+    at = int(hyper[EMA_SLOT] - 1) * theta.size
     kept = splat(theta, hyper[EMA_MOMENTUM] if step > 1 else 0.0)
     new = splat(theta, 1.0 - hyper[EMA_MOMENTUM] if step > 1 else 1.0)
     replaced = hyper[EMA_OVERWRITE] > 0 and step % int(max(hyper[EMA_OVERWRITE], 1.0)) == 0
@@ -221,6 +221,8 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
     """One step of all parameters; see the top of the file, and epoch.run for the rest.
 
     step, every   number of this step, from 1; of so many one is the optimizer's
+    sync          where the penalties are not finite, sync[DIVERGED] becomes 1 and the loss in totals infinite; no
+                  weight is changed, and the gradients are gone, those that wait for their step as well
     penalized     what penalties are multiplied by
     """
     out_of_line()
@@ -256,6 +258,19 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
             first = chunks[c * CHUNK]
             partial[2 * c + 1] = squares(gradient, first, first + chunks[c * CHUNK + 1])
     barrier(sync, size)
+    penalty = 0.0
+    for c in range(count):
+        penalty += partial[2 * c]
+    # In the type of the weights, in which its gradient would overflow; every member comes to the same.
+    if not math.isfinite(theta.dtype.type(penalty)):
+        if rank == 0 and totals.size > 0:
+            totals[0] += math.inf
+        for c in range(from_chunk, to_chunk):
+            first = chunks[c * CHUNK]
+            for i in range(first, first + chunks[c * CHUNK + 1], lanes(theta)):
+                store(gradient, i, splat(gradient, 0))
+        sync[DIVERGED] = 1
+        return
     for c in range(from_chunk, to_chunk):
         first, variable = chunks[c * CHUNK], chunks[c * CHUNK + 2]
         last = first + chunks[c * CHUNK + 1]
@@ -266,7 +281,7 @@ def adjust(variables, chunks, numbers, hyper, rate, theta, gradient, slots, part
                 for i in range(first, last, lanes(theta)):
                     store(theta, i, load(theta, i) * kept)
             call_at(optimizer, (hyper, rate, step // every, theta, slots, gradient, first, last))
-        if hyper[EMA_MOMENTUM] > 0:
+        if hyper[EMA_SLOT] > 0:
             follow(hyper, theta, slots, first, last, (step - 1) // every + 1)
     barrier(sync, size)
     for v in range(variables.size // VARIABLE):

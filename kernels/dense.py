@@ -41,8 +41,8 @@ from .team import NOT_FINITE
 # For arguments: Numba compiles a kernel anew where a literal is passed.
 ZERO = np.int64(0)
 ROWS, LANES = np.int64(0), np.int64(1)
-FORWARD, BACKWARD, GRADIENT = (
-    np.int64(phase) for phase in (operations.FORWARD, operations.BACKWARD, operations.GRADIENT)
+FORWARD, BACKWARD, GRADIENT, UNDO = (
+    np.int64(phase) for phase in (operations.FORWARD, operations.BACKWARD, operations.GRADIENT, operations.UNDO)
 )
 YES = np.bool_(True)
 
@@ -347,6 +347,12 @@ def operation_gradient(plan, layer, theta, scratch, target, rows, left, right, k
     """Add the gradient by an operation's parameters of some units to target, for the whole batch."""
     operate(plan, layer, GRADIENT, theta, target, scratch, scratch.acts, ZERO, rows, ZERO, rows, left, right, YES, key,
             scale)  # fmt: skip
+
+
+@part
+def operation_undo(plan, layer, theta, scratch, rows, left, right):
+    """Put back what an operation's way forward in training has changed of its state, for some units."""
+    operate(plan, layer, UNDO, theta, theta, scratch, scratch.acts, ZERO, rows, ZERO, rows, left, right, YES, ZERO, 0.0)
 
 
 @part

@@ -10,7 +10,7 @@ import math
 from ._jit import kernel, out_of_line
 from .by_address import call_at
 from .by_reference import reference
-from .network import gradients, in_parts, team_backward, team_forward, through_lanes, whole_lines
+from .network import gradients, in_parts, team_backward, team_forward, through_lanes, undo, whole_lines
 from .optimizers import ITERATIONS
 from .plan import KIND, OFFSET, PENALTY, UNITS, WORK
 from .score import count
@@ -27,6 +27,17 @@ def weight_of(weights, order, start, rows):
     total = 0.0
     for i in range(start, start + rows):
         total += float(element(weights, element(order, i)))
+    return total
+
+
+@kernel
+def penalties(plan, scratch, rows):
+    """What the operations add to the losses of the batch."""
+    total = 0.0
+    for layer in range(plan.table.shape[1] - 1):
+        if plan.table[KIND, layer] & PENALTY:
+            for i in range(rows):
+                total += float(element(scratch.work, plan.table[WORK, layer] * scratch.capacity + i))
     return total
 
 
@@ -80,16 +91,15 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
                 for m in range(1, 2 + plan.means.shape[0]):
                     totals[m] += scratch.totals[i, m]
             count(plan, scratch, plan.table[OFFSET, layers] * scratch.capacity, plan.table[UNITS, layers], totals, rows)
-            for layer in range(layers):
-                if plan.table[KIND, layer] & PENALTY:
-                    for i in range(rows):
-                        totals[0] += scratch.work[plan.table[WORK, layer] * scratch.capacity + i]
+            totals[0] += penalties(plan, scratch, rows)
         if training:
             if totals.size > 0 and plan.trainable > 0:
                 loss = 0.0
                 for i in range(whole_lines(rows, line) // line):
                     loss += scratch.totals[i, 0]
+                loss += penalties(plan, scratch, rows)
                 if not math.isfinite(loss):  # every member comes to the same
+                    undo(plan, theta, rows, scratch, rank, size)
                     if rank == 0:
                         scratch.sync[DIVERGED] = batch + 1
                     break
@@ -102,6 +112,12 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
                     call_at(plan.adjust, (plan.variables, plan.chunks, plan.numbers, hyper, rates[batch], theta,
                                           scratch.gradient, slots, scratch.partial, scratch.sync, totals, rows, step,
                                           plan.every, penalized, plan.optimizer, rank, size))  # fmt: skip
+                    if scratch.sync[DIVERGED] != 0:  # a penalty on the weights was not finite
+                        undo(plan, theta, rows, scratch, rank, size)
+                        barrier(scratch.sync, size)
+                        if rank == 0:
+                            scratch.sync[DIVERGED] = batch + 1
+                        break
                 else:
                     begin, end = share(plan.trainable, 64 * line, rank, size)
                     call_at(plan.optimizer, (hyper, rates[batch], step, theta, slots, scratch.gradient, begin, end))

@@ -25,7 +25,7 @@ gradient is zero, there as here.
 import numpy as np
 
 from ._jit import allocating_kernel, kernel, out_of_line, part
-from .activations import log1p, log_of_sum, logistic, sign
+from .activations import BLOCK, log1p, log_of_sum, logistic, sign
 from .lanes import transpose
 from .simd import (
     absolute,
@@ -321,13 +321,23 @@ def cosine_similarity_lanes(numbers, n, joint, a, at, row, labels, targets, here
 
 
 @part
+def sum_of_units(a, at, row, units):
+    """sum_j a_j of a line of samples."""
+    total = splat(a, 0)
+    for begin in range(0, units, BLOCK):
+        block = splat(a, 0)
+        for j in range(begin, min(begin + BLOCK, units)):
+            block = block + load(a, at + j * row)
+        total = total + block
+    return total
+
+
+@part
 def categorical_crossentropy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
     """L = -sum_j y_j log q_j, q = p / sum p; for p = softmax(z): dL/dz_j = p_j sum y - y_j. Smoothed by numbers[n]."""
     zero, factor = splat(a, 0), splat(a, scale)
     share, level = numbers[n], 1.0 / units
-    norm = zero
-    for j in range(units):
-        norm = norm + load(a, at + j * row)
+    norm = sum_of_units(a, at, row, units)
     total, mass = zero, zero
     for j in range(units):
         q, y = load(a, at + j * row) / norm, smoothed(load(targets, here + j * row), share, level)
@@ -353,8 +363,11 @@ def log_of_sums(a, at, row, units):
     top, total = load(a, at), splat(a, 0)
     for j in range(1, units):
         top = maximum(top, load(a, at + j * row))
-    for j in range(units):
-        total = total + exp(load(a, at + j * row) - top)
+    for begin in range(0, units, BLOCK):
+        block = splat(a, 0)
+        for j in range(begin, min(begin + BLOCK, units)):
+            block = block + exp(load(a, at + j * row) - top)
+        total = total + block
     return top, log(total)
 
 
@@ -384,11 +397,9 @@ def categorical_crossentropy_from_logits_lanes(
 def sparse_categorical_crossentropy_lanes(numbers, n, joint, a, at, row, labels, targets, here, units, scale, delta):
     """The same for a class index: L = -log q_label; for p = softmax(z): dL/dz_j = p_j - [j = label]."""
     zero, label = splat(a, 0), load(labels, here)
-    norm, p = zero, zero
+    norm, p = sum_of_units(a, at, row, units), zero
     for j in range(units):
-        line = load(a, at + j * row)
-        norm = norm + line
-        p = where_equal(label, splat(a, j), line, p)
+        p = where_equal(label, splat(a, j), load(a, at + j * row), p)
     q = p / norm
     mass = where_inside(q, splat(a, scale), zero)
     if joint:
@@ -439,9 +450,7 @@ def categorical_focal_crossentropy_lanes(numbers, n, joint, a, at, row, labels, 
     source  Lin et al. (2017), ICCV
     """
     zero, factor = splat(a, 0), splat(a, scale)
-    norm, total, mean = zero, zero, zero
-    for j in range(units):
-        norm = norm + load(a, at + j * row)
+    norm, total, mean = sum_of_units(a, at, row, units), zero, zero
     for j in range(units):
         q, y = load(a, at + j * row) / norm, smoothed(load(targets, here + j * row), numbers[n], 1.0 / units)
         loss, gradient = focal_of_classes(numbers, n, q, y)

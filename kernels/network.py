@@ -28,6 +28,7 @@ from .dense import (
     operation_backward,
     operation_forward,
     operation_gradient,
+    operation_undo,
     rows_backward,
     rows_forward,
     sparse_input_gradient,
@@ -198,6 +199,15 @@ def team_backward(plan, theta, rows, scratch, panel, key, scale, rank, size):
         else:
             rows_backward(plan, layer, theta, scratch, panel, first, last, left, right)
         barrier(scratch.sync, size)
+
+
+@part
+def undo(plan, theta, rows, scratch, rank, size):
+    """Put back what the batch has changed of the operations' state on its way forward."""
+    for layer in range(plan.turn):
+        if plan.table[KIND, layer] & BY_UNITS:
+            left, right = share(plan.table[UNITS, layer + 1], lanes(theta), rank, size)
+            operation_undo(plan, layer, theta, scratch, rows, left, right)
 
 
 @part

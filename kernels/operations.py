@@ -8,13 +8,14 @@ To add one: its section with a kernel, a line in OPERATIONS; its twin goes into 
     phase                  FORWARD    out = f(below)
                            BACKWARD   delta_below = the gradient by below, from delta_out
                            GRADIENT   target += the gradient by the parameters
+                           UNDO       put back what FORWARD has changed of its state, of those that are done BY_UNITS
     training               whether the batch is trained on
     numbers, numbers_at    the operation's own numbers, from numbers[numbers_at] on
     theta, params_at       its parameters, rows `row` apart; state_at   what it keeps besides, likewise
     target                 of theta's layout
     below, below_at        the activations that enter, as rows `row` apart; delta_below lies likewise
     out, out_at            those that leave; delta_out, delta_at   their gradient
-    work, work_at          (2 * (row + capacity),) what it keeps from forward to backward
+    work, work_at          (2 * row * capacity,) what it keeps from forward to backward; a capacity is some lines
     units, rows            of the batch
     first, last            rows that this member of the team takes, forward and backward
     left, right            units that it takes, whole lines: for the gradient, and always where it is done BY_UNITS
@@ -46,7 +47,7 @@ from .simd import (
 #: Arguments of an operation's kernel, see by_address.address.
 OPERATE = "iifiaiiaaiaiaaiaiiiiiiiiid"
 
-FORWARD, BACKWARD, GRADIENT = range(3)
+FORWARD, BACKWARD, GRADIENT, UNDO = range(4)
 
 # Taylor's series of -cos(x) in x^2, for |x| <= pi, the highest power first.
 _MINUS_COSINE = tuple((-1.0) ** (k + 1) / math.factorial(2 * k) for k in range(13, -1, -1))
@@ -166,7 +167,8 @@ def batch_normalization(
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, by the batch in training and by running means otherwise.
 
     numbers      momentum, epsilon, whether gamma is trained, whether beta is, whether the running means stand still
-    parameters   gamma, beta; state: running mean, running variance; work: mean, 1 / sqrt of each unit
+    parameters   gamma, beta; state: running mean, running variance
+    work         of each unit: mean, 1 / sqrt, and the state as it was, for a batch that isn't trained on after all
     """
     out_of_line()
     zero, share = splat(theta, 0), splat(theta, 1.0 / rows)
@@ -185,6 +187,10 @@ def batch_normalization(
                     gap = load(below, below_at + i + j) - mean
                     total = fma(gap, gap, total)
                 variance = total * share
+                # NaN where it is infinite: else all outputs were 0, and nobody would see that the batch is lost.
+                variance = variance + (variance - variance)
+                store(work, work_at + 2 * row + j, old_mean)
+                store(work, work_at + 3 * row + j, old_variance)
                 store(theta, state_at + j, fma(old_mean - mean, momentum, mean))
                 store(theta, state_at + row + j, fma(old_variance - variance, momentum, variance))
             inverse = keep_first(splat(theta, 1) / sqrt(variance + epsilon), units - j, zero)
@@ -193,6 +199,10 @@ def batch_normalization(
             factor, beta = gamma * inverse, load(theta, params_at + row + j)
             for i in range(0, rows * row, row):
                 store(out, out_at + i + j, fma(load(below, below_at + i + j) - mean, factor, beta))
+        elif phase == UNDO:
+            if moving:
+                store(theta, state_at + j, load(work, work_at + 2 * row + j))
+                store(theta, state_at + row + j, load(work, work_at + 3 * row + j))
         else:
             mean, inverse = load(work, work_at + j), load(work, work_at + row + j)
             total, product = zero, zero

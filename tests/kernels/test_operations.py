@@ -53,7 +53,7 @@ class Alone:
         rows = rng.uniform(0.5, 2, (self.parameters + self.kept, units)).astype(dtype)
         self.theta = self._rows(rows, 0)
         self.target = self._rows(np.ones((self.parameters, units), dtype), 0)
-        self.work = self._rows(np.full((2, self.row + n), 55, dtype), 55)
+        self.work = self._rows(np.full((4, self.row + n), 55, dtype), 55)
         self.scale = 0.5
 
     def _rows(self, values, padding):
