@@ -53,7 +53,7 @@ def numbers(name: str, values: Any) -> np.ndarray:
 
     Raises:
         TypeError: If it holds no real numbers, or lies on another device.
-        ValueError: If rows differ in length, or a value is missing.
+        ValueError: If rows differ in length, a value is missing, or an integer is above 1.8e308.
     """
     values = opened(name, values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
@@ -71,6 +71,8 @@ def numbers(name: str, values: Any) -> np.ndarray:
                 f"{name} holds objects that are no numbers (dtype object); encode them first, "
                 "for instance classes as integers from 0"
             ) from None
+        except OverflowError:
+            raise ValueError(f"{name} holds an integer that is too large for a float; scale it down first") from None
     if array.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and smaller ones, which NumPy itself doesn't know
         array = array.astype(np.float32)
     real(name, array.dtype)
@@ -160,5 +162,6 @@ def for_kernels(array: np.ndarray, dtype: Any) -> np.ndarray:
     A read-only array (of JAX, np.memmap, a pandas column) comes back as an alias that says it is writable: to Numba
     the flag is a part of the type, and all kernels would be compiled again for it. They never write to data.
     """
-    array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
+    with np.errstate(over="ignore"):  # 1e300 is infinite in float32: an error of the checks, not a warning of NumPy
+        array = np.asarray(np.require(array, dtype, ["C", "A"]))  # no subclass: np.memmap is slow to slice
     return array if array.flags.writeable else np.asarray(_Alias(array))
