@@ -14,8 +14,9 @@ from . import frames
 
 def is_sparse(x: Any) -> bool:
     """Whether x is a matrix or an array of scipy.sparse, in any of its forms; SciPy is not imported for it."""
-    scipy = sys.modules.get("scipy.sparse")
-    return scipy is not None and bool(scipy.issparse(x))
+    # It has no names yet where another thread is just importing it: x is none of its matrices then.
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    return issparse is not None and bool(issparse(x))
 
 
 def library(values: Any) -> str | None:

@@ -1,13 +1,15 @@
 """Arrays, tables and buffers of other libraries as x, y and weights."""
 
 import array
+import sys
+import types
 from functools import partial
 
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import arrays, checks, layers
+from fastmlp import arrays, checks, layers, notebook
 
 X = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -289,6 +291,16 @@ def test_a_missing_value_among_floats_is_named_with_its_row():
         model.predict(frame)
     with pytest.raises(ValueError, match="x has nan in row 1"):
         fastmlp.utils.to_categorical(pandas.Series([1, None]))
+
+
+@pytest.mark.parametrize("library", ["scipy.sparse", "pandas", "IPython"])
+def test_a_library_that_another_thread_is_importing_is_no_matter(library, monkeypatch):
+    model = compiled()
+    expected = model.predict(X)
+    monkeypatch.setitem(sys.modules, library, types.ModuleType(library))  # without any of its names, as it is then
+    np.testing.assert_array_equal(model.predict(X), expected)
+    model.fit(X, np.arange(len(X)) % 2, verbose=0)
+    assert not notebook.is_notebook()
 
 
 def test_a_number_that_is_too_large_for_the_type_is_an_error_and_no_warning():
