@@ -14,8 +14,9 @@ from . import frames
 
 def is_sparse(x: Any) -> bool:
     """Whether x is a matrix or an array of scipy.sparse, in any of its forms; SciPy is not imported for it."""
-    scipy = sys.modules.get("scipy.sparse")
-    return scipy is not None and bool(scipy.issparse(x))
+    # It has no names yet where another thread is just importing it: x is none of its matrices then.
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    return issparse is not None and bool(issparse(x))
 
 
 def library(values: Any) -> str | None:
@@ -53,7 +54,7 @@ def numbers(name: str, values: Any) -> np.ndarray:
 
     Raises:
         TypeError: If it holds no real numbers, or lies on another device.
-        ValueError: If rows differ in length, or a value is missing.
+        ValueError: If rows differ in length, a value is missing, or an integer is above 1.8e308.
     """
     values = opened(name, values)
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
@@ -71,6 +72,8 @@ def numbers(name: str, values: Any) -> np.ndarray:
                 f"{name} holds objects that are no numbers (dtype object); encode them first, "
                 "for instance classes as integers from 0"
             ) from None
+        except OverflowError:
+            raise ValueError(f"{name} holds an integer that is too large for a float; scale it down first") from None
     if array.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and smaller ones, which NumPy itself doesn't know
         array = array.astype(np.float32)
     real(name, array.dtype)

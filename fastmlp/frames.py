@@ -28,8 +28,9 @@ def numbers(name: str, values: Any, library: str) -> Any:
 
 def without_zeros(values: Any) -> Any:
     """A frame of pandas as a matrix of scipy.sparse, where all its columns are kept without zeros; else as it is."""
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(values, pandas.DataFrame) or not values.shape[1]:
+    pandas: Any = sys.modules.get("pandas")
+    frame: Any = getattr(pandas, "DataFrame", None)  # it has no names yet where another thread is just importing it
+    if frame is None or not isinstance(values, frame) or not values.shape[1]:
         return values
     dtypes = values.dtypes
     if all(isinstance(dtype, pandas.SparseDtype) and dtype.fill_value == 0 for dtype in dtypes):

@@ -811,7 +811,7 @@ class Sequential:
         """Output for a single sample of the right shape and type, or None if it must go the long way to its error."""
         flags = x.flags
         if not (flags.c_contiguous and flags.aligned and flags.writeable):
-            return None
+            x = x.copy()  # such as the bytes of a request: 0.3 us for 784 of them, and the long way takes 25
         if self._one is None:
             layout = self._need_built()
             plan = self._need_runner().plan()

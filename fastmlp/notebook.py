@@ -141,8 +141,9 @@ def _at(value: float, low: float, high: float, length: int) -> str:
 
 def is_notebook() -> bool:
     """Whether code runs in a notebook's kernel, whose page can change what it shows."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
+    # Another thread may be just importing it: then it has no names yet.
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = get_ipython() if get_ipython is not None else None
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)  # hosts derive their own from it
 
 

@@ -23,7 +23,8 @@ _SLICE, _TRIAL, _FIRST_WAIT, _LAST_WAIT = 0.05, 0.002, 0.05, 2.0
 def set_num_threads(count: int) -> None:
     """Use at most so many threads from now on; results don't depend on it, not by a bit.
 
-    The environment variable FASTMLP_NUM_THREADS sets it for a process from outside.
+    From outside the environment variable FASTMLP_NUM_THREADS sets it for a process; where it is not set,
+    NUMBA_NUM_THREADS or OMP_NUM_THREADS does, by which joblib, dask and others share the cores among their workers.
 
     Raises:
         ValueError: If count is below 1 or above the number of cores this process may use.

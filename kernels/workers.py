@@ -26,17 +26,29 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+#: Variables that limit the threads, the first that is set to a number. The others are what those who start several
+#: processes set for what runs in them: joblib's loky gives each worker its share of the cores by both, dask's workers
+#: get OMP_NUM_THREADS=1. Without them N workers ran N teams of all cores.
+LIMITS = ("FASTMLP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+
 _limit: int | None = None
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use: all cores that the process may use, unless set otherwise."""
+    """How many threads a call may use: all cores that the process may use, unless set otherwise.
+
+    set_num_threads comes first, then the first of the variables FASTMLP_NUM_THREADS, NUMBA_NUM_THREADS and
+    OMP_NUM_THREADS that is set to a number above 0. They are looked at in each call.
+    """
     if not JIT:
         return 1
     if _limit is not None:
         return _limit
-    wish = os.environ.get("FASTMLP_NUM_THREADS", "")
-    return min(int(wish), available()) if wish.isdigit() and int(wish) > 0 else available()
+    for name in LIMITS:
+        wish = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP's may go on with those of inner loops
+        if wish.isdecimal() and int(wish) > 0:
+            return min(int(wish), available())
+    return available()
 
 
 def limit_threads(count: int | None) -> None:

@@ -1,13 +1,15 @@
 """Arrays, tables and buffers of other libraries as x, y and weights."""
 
 import array
+import sys
+import types
 from functools import partial
 
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import arrays, checks, layers
+from fastmlp import arrays, checks, layers, notebook
 
 X = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -270,10 +272,11 @@ def _errors():
         (b"abc", TypeError, "x holds bytes"),
         (object(), TypeError, "x holds objects that are no numbers"),
         ([[1, 2], [3]], ValueError, "rows differ in length"),
+        ([[1, 10**400]], ValueError, "x holds an integer that is too large for a float"),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("i", range(22))
+@pytest.mark.parametrize("i", range(23))
 def test_what_is_no_array_of_numbers_is_named(i):
     given, kind, message = _errors()[i]
     with pytest.raises(kind, match=message):
@@ -288,6 +291,22 @@ def test_a_missing_value_among_floats_is_named_with_its_row():
         model.predict(frame)
     with pytest.raises(ValueError, match="x has nan in row 1"):
         fastmlp.utils.to_categorical(pandas.Series([1, None]))
+
+
+@pytest.mark.parametrize("library", ["scipy.sparse", "pandas", "IPython"])
+def test_a_library_that_another_thread_is_importing_is_no_matter(library, monkeypatch):
+    model = compiled()
+    expected = model.predict(X)
+    monkeypatch.setitem(sys.modules, library, types.ModuleType(library))  # without any of its names, as it is then
+    np.testing.assert_array_equal(model.predict(X), expected)
+    model.fit(X, np.arange(len(X)) % 2, verbose=0)
+    assert not notebook.is_notebook()
+
+
+def test_a_number_that_is_too_large_for_the_type_is_an_error_and_no_warning():
+    model = fastmlp.Sequential([layers.Input((2,)), layers.Dense(1)])
+    with pytest.raises(ValueError, match="x has inf in row 1"):
+        model.predict([[1.0, 2.0], [1e300, 1.0]])
 
 
 def test_frames_of_strings_stop_fit_before_the_model_is_built():

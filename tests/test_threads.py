@@ -120,6 +120,8 @@ def test_error_in_a_member_reaches_the_caller_and_the_team_works_on(eager_teams)
 
 def test_number_of_threads_is_checked_and_kept(monkeypatch):
     monkeypatch.setattr(workers, "_limit", None)
+    for name in workers.LIMITS:
+        monkeypatch.delenv(name, raising=False)
     assert fastmlp.get_num_threads() == threads.available()
     fastmlp.set_num_threads(1)
     assert fastmlp.get_num_threads() == 1
@@ -129,12 +131,32 @@ def test_number_of_threads_is_checked_and_kept(monkeypatch):
             fastmlp.set_num_threads(wrong)
 
 
-def test_environment_limits_the_threads(monkeypatch):
+@compiled
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"FASTMLP_NUM_THREADS": "1"}, 1),
+        ({"FASTMLP_NUM_THREADS": "many"}, 4),
+        ({"FASTMLP_NUM_THREADS": "0"}, 4),
+        ({"FASTMLP_NUM_THREADS": "²"}, 4),
+        ({"FASTMLP_NUM_THREADS": "99"}, 4),
+        ({"NUMBA_NUM_THREADS": "2"}, 2),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": " 2,1"}, 2),
+        ({"FASTMLP_NUM_THREADS": "", "NUMBA_NUM_THREADS": "", "OMP_NUM_THREADS": "3"}, 3),
+        ({"FASTMLP_NUM_THREADS": "3", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, 3),
+        ({"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}, 2),
+    ],
+    ids=str,
+)
+def test_environment_limits_the_threads(monkeypatch, variables, expected):
     monkeypatch.setattr(workers, "_limit", None)
-    monkeypatch.setenv("FASTMLP_NUM_THREADS", "1")
-    assert fastmlp.get_num_threads() == 1
-    monkeypatch.setenv("FASTMLP_NUM_THREADS", "many")
-    assert fastmlp.get_num_threads() == threads.available()
+    monkeypatch.setattr(workers, "available", lambda: 4)
+    for name in workers.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert fastmlp.get_num_threads() == expected
 
 
 @compiled
