@@ -1,13 +1,13 @@
 """Small trainings whose weights have the same bits for ever: their digests are in golden.json.
 
-Data, weights and learning rates are given by formulas, so that the digests tell of the kernels alone; what the seed draws
-has a digest of its own. Each is a SHA-256 of the parameters behind the training, in the order of get_weights.
+Data, weights and learning rates are given by formulas, so that the digests tell of the kernels alone; what the seed
+draws has a digest of its own. Each is a SHA-256 of the parameters behind the training, in the order of get_weights.
 
-A digest is one of an architecture and its vectors, "x86_64 avx512f". The kernels are compiled without fastmath, with
-vectors and fused multiply-adds that are written out, and call nothing of the system's mathematics but square roots,
-which are rounded correctly; so a digest may not depend on the version of Numba, LLVM or NumPy, on the number of threads,
-on the operating system, or on what ran before in the process. What is left to the compiler is the power of a number in
-Adam's and its relatives' correction of the first steps, a double, which LLVM leaves to the system's pow().
+A digest belongs to an architecture and its vectors, "x86_64 avx512f". The kernels are compiled without fastmath, with
+vectors and fused multiply-adds that are written out, and of the system's mathematics they call square roots only, which
+are rounded correctly. So no digest should depend on the version of Numba, LLVM or NumPy, on the number of threads, on
+the operating system, or on what ran before in the process. What is left to others is the power of a double in the
+first steps of Adam and its relatives, and NumPy's generator in "drawn".
 
     python tests/golden.py      the line of this machine for golden.json
 """
@@ -40,6 +40,11 @@ def formula(*shape, dtype=np.float32):
     return values.reshape(shape).astype(dtype)
 
 
+def pixels():
+    """Rows of 400 bytes of which four out of five are 0."""
+    return np.maximum(1280 * formula(150, 400) - 1024, 0).astype(np.uint8)
+
+
 def digest(arrays):
     """SHA-256 of the bytes, little end first."""
     made = hashlib.sha256()
@@ -48,15 +53,15 @@ def digest(arrays):
     return made.hexdigest()
 
 
-def trained(optimizer, *hidden, dtype="float32", loss="sparse_categorical_crossentropy", last="softmax", batch=32):
+def trained(optimizer, *hidden, dtype="float32", loss="sparse_categorical_crossentropy", last="softmax", x=None):
     """The digest of a net behind three epochs of 150 samples, the last batch short."""
-    model = fastmlp.Sequential([layers.Input((19,)), *hidden, layers.Dense(5, activation=last)], dtype=dtype)
+    x, numbers = formula(150, 19) if x is None else x, formula(150, 5)
+    model = fastmlp.Sequential([layers.Input(x.shape[1:]), *hidden, layers.Dense(5, activation=last)], dtype=dtype)
     model.compile(optimizer, loss, ["accuracy"] if last == "softmax" else ["mae"])
     for weights in model.trainable_weights:
         weights[...] = formula(*weights.shape, dtype=dtype) / np.sqrt(weights.shape[0]).astype(dtype)
-    x, numbers = formula(150, 19), formula(150, 5)
     y = numbers.argmax(axis=1) if last == "softmax" else numbers
-    model.fit(x, y, batch_size=batch, epochs=3, shuffle=False, verbose=0)
+    model.fit(x, y, batch_size=32, epochs=3, shuffle=False, verbose=0)
     return digest(model.get_weights())
 
 
@@ -84,6 +89,10 @@ JOBS = {
     "adamw gelu": lambda: trained(optimizers.AdamW(0.01), layers.Dense(17, activation="gelu")),
     "rmsprop values": lambda: trained(
         optimizers.RMSprop(0.01), layers.Dense(12, activation="silu"), loss="mean_squared_error", last="linear"
+    ),
+    "wide": lambda: trained(optimizers.SGD(0.1), layers.Dense(300, activation="relu"), x=formula(150, 200)),
+    "sparse pixels": lambda: trained(
+        optimizers.SGD(0.01), layers.Rescaling(1 / 255), layers.Dense(40, activation="tanh"), x=pixels()
     ),
     "drawn": drawn,
 }

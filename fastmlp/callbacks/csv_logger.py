@@ -53,10 +53,11 @@ class CSVLogger(Callback):
         self._size = None if self.append else 0
 
     def training_state(self) -> dict[str, Any]:
-        """Columns, and how long the file is."""
-        if self.csv_file is None or self._size is not None:
+        """Columns, and how long the file is, without what is to be written over."""
+        if self.csv_file is None:
             return {}
-        return {"keys": self.keys, "size": os.fstat(self.csv_file.fileno()).st_size}
+        size = os.fstat(self.csv_file.fileno()).st_size if self._size is None else self._size
+        return {"keys": self.keys, "size": size}
 
     def restore_training_state(self, state: dict[str, Any]) -> None:
         """Write on behind the lines of the epochs before; what comes behind them is of one that is trained again."""
