@@ -2,10 +2,12 @@
 
     python killing.py CASE KILLS SEED FOLDER      kills at random moments
     python killing.py CASE calls SEED FOLDER      kills before and behind every call that a backup makes of the disk
+    python killing.py commands MOST SEED FOLDER   kills `fastmlp train` and `fastmlp digits` at their first files so
 
 Prints how often it killed, and whether what came out in the end has the bits of the training that nothing disturbed.
 """
 
+import itertools
 import json
 import os
 import random
@@ -92,8 +94,8 @@ def train(case, folder, backup):
     return digest([*model.get_weights(), *best]) + digest([np.frombuffer(told.encode(), np.uint8)])
 
 
-def started(case, folder, prepare):
-    """A child that trains: its number, and where it says what came out."""
+def started(case, folder, prepare, run=None):
+    """A child that trains, or runs what is given: its number, and where it says what came out."""
     out, into = os.pipe()
     child = os.fork()
     if child:
@@ -101,7 +103,7 @@ def started(case, folder, prepare):
         return child, out
     try:
         prepare()
-        os.write(into, train(case, folder, True).encode())
+        os.write(into, (run() if run else train(case, folder, True)).encode())
         os._exit(0)
     except BaseException:
         import traceback
@@ -145,34 +147,72 @@ def at_random(case, kills, seed, folder, seconds):
 
 def at_calls(case, folder):
     """Kill at each of the first calls of every kind; a kill changes the place of the next."""
-    for name in ("fsync", "chmod", "replace", "unlink"):
-        for number in (1, 2, 4):
-            for behind in (False, True):
+    for call in itertools.product(("fsync", "chmod", "replace", "unlink"), (1, 2, 4), (False, True)):
+        child, out = started(case, folder, lambda call=call: deadly(*call))
+        if said := ended(child, out):
+            yield said
+        else:
+            count(folder)
 
-                def prepare(name=name, number=number, behind=behind):
-                    real, count = getattr(os, name), [0]
 
-                    def deadly(*arguments, **options):
-                        count[0] += 1
-                        if count[0] == number and not behind:
-                            os.kill(os.getpid(), signal.SIGKILL)
-                        result = real(*arguments, **options)
-                        if count[0] == number:
-                            os.kill(os.getpid(), signal.SIGKILL)
-                        return result
+def deadly(name, number, behind):
+    """Let this process be killed before or behind the call of that number of a function of os."""
+    real, calls = getattr(os, name), itertools.count(1)
 
-                    setattr(os, name, deadly)
+    def call(*arguments, **options):
+        now = next(calls)
+        if now == number and not behind:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*arguments, **options)
+        if now == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
 
-                child, out = started(case, folder, prepare)
-                if said := ended(child, out):
-                    yield said
-                else:
-                    count(folder)
+    setattr(os, name, call)
+
+
+def commands(folder, most):
+    """Kill commands at each file that they write; prints what can't be read of what they left."""
+    from fastmlp import cli
+    from fastmlp.cli import digits
+
+    table = folder / "table.csv"
+    table.write_text("a,b,c\n" + "".join(f"{a:.4f},{b:.4f},{'yn'[int(a > b)]}\n" for a, b, *_ in X))
+    pictures = ((np.abs(formula(60, 28, 28)) * 255).astype(np.uint8), np.arange(60) % 10)
+    digits._load = lambda wanted: ("printed_digits", pictures, pictures)
+    half, out = set(), folder / "out"
+    lines = (["train", str(table), "--target", "c", "--epochs", "2", "--out"], ["digits", "--epochs", "1", "--out"])
+
+    said = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for line in lines:
+        assert cli.main([*line, str(out)]) == 0  # here, so that the children needn't import
+        files = [path.name for path in out.iterdir()]
+        for call in itertools.product(("fsync", "replace"), range(1, min(most, len(files)) + 1), (False, True)):
+            for path in out.iterdir() if call[1] % 2 else ():
+                path.unlink()  # each second time over files of an earlier run
+            run = lambda line=line: str(cli.main([*line, str(out)]))  # noqa: E731
+            COUNTS["kills"] += not ended(*started("", folder, lambda call=call: deadly(*call), run))
+            half |= {path.name for path in out.iterdir() if path.name in files and not readable(path)}
+    os.dup2(said, 1)
+    print(json.dumps({"half": sorted(half), **COUNTS}))
+
+
+def readable(path):
+    """Whether a file of a command is whole."""
+    content = path.read_bytes()
+    if path.suffix == ".safetensors":
+        return fastmlp.models.load_model(path).built
+    ends = {".html": b"</html>\n", ".png": b"IEND\xaeB`\x82", ".json": b"}\n", ".csv": b"\n"}[path.suffix]
+    return content.endswith(ends) and (path.suffix != ".json" or bool(json.loads(content)))
 
 
 def main():
     """See the top."""
     case, kills, seed, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+    if case == "commands":
+        commands(folder, int(kills))
+        return
     (folder / "whole").mkdir()
     (folder / "killed").mkdir()
     expected = train(case, folder / "whole", False)  # compiles
