@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,19 +24,63 @@ class Source:
         shape: Of one sample.
         steps: Batches of an epoch, or None where that is not known.
         is_empty: Whether the last epoch found nothing to train on.
+        held_out: Samples to validate with instead of those that fit has split off, once resume has found others.
     """
 
     shape: tuple[int, ...] = ()
     steps: int | None = None
     is_empty = False
+    held_out: Samples | None = None
+
+    _totals: np.ndarray
+    # Samples of the epoch so far, and the generator's state before the epoch drew from it.
+    _samples = 0
+    _before = np.zeros(0, np.uint8)
+    _resumed: tuple[int, Mapping[str, np.ndarray], bool] | None = None
 
     def begin(self, trainer: Trainer) -> None:
         """Prepare for the epochs."""
         raise NotImplementedError
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Train an epoch in slices: yields (first, first, {}) before each and (first, behind the last, logs) after."""
+        """Train an epoch in slices: yields (first, first, {}) before each and (first, behind the last, logs) after.
+
+        An epoch that is resumed may yield (batches done, -1, logs) first, as none may be left.
+        """
         raise NotImplementedError
+
+    def progress(self) -> dict[str, np.ndarray]:
+        """What the running epoch depends on besides the model."""
+        return {"totals": self._totals, "samples": np.array(self._samples), "before": self._before}
+
+    def resume(self, batch: int, progress: Mapping[str, np.ndarray], stopped: bool) -> None:
+        """Begin the next epoch behind so many batches, where progress() was asked; `stopped` lets no other follow.
+
+        Raises:
+            ValueError: If it was asked of another source.
+        """
+        if progress["totals"].shape != self._totals.shape:
+            raise ValueError(
+                f"the backup holds sums of {progress['totals'].size} losses and metrics, but the model has "
+                f"{self._totals.size}; compile it with the same ones, or delete the backup"
+            )
+        if batch and self.steps is not None and batch > self.steps:
+            raise ValueError(
+                f"the backup was made behind {batch} batches of an epoch, which now has {self.steps}; give the same "
+                "samples and batch_size, or delete the backup"
+            )
+        if batch:
+            self._resumed = batch, progress, stopped
+
+    def _start(self) -> tuple[int, bool]:
+        """Begin an epoch; how many of its batches are done already, and whether it is to end there."""
+        first, stopped, self._samples, self._before = 0, False, 0, random.state()
+        self._totals[:] = 0
+        if self._resumed is not None:
+            first, progress, stopped = self._resumed
+            self._totals[:], self._samples = progress["totals"], int(progress["samples"])
+            self._before, self._resumed = progress["before"], None
+        return first, stopped
 
 
 class Arrays(Source):
@@ -50,8 +94,12 @@ class Arrays(Source):
         batch: int,
         shuffle: bool,
         steps_per_epoch: int | None,
+        split: Callable[[], tuple[Samples, np.ndarray | None, Samples]] | None = None,
+        drawn: np.ndarray | None = None,
     ):
         self._model, self._train, self._shuffle = model, train, shuffle
+        # What has split off the samples to validate with, by the generator in the state `drawn`.
+        self._split, self._drawn = split, drawn
         self._chosen = np.arange(len(train)) if chosen is None else chosen
         self._batch = min(batch, len(self._chosen))
         self.shape = train.shape
@@ -69,28 +117,54 @@ class Arrays(Source):
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Train an epoch."""
         order, weighted = self._chosen, self._train.weights is not None
-        if self._shuffle:
+        first, stopped = self._start()
+        if self._shuffle and first:
+            with random.kept():  # it stands where the backup was made
+                random.set_state(self._before)
+                order = random.generator().permutation(order)
+        elif self._shuffle:
             order = random.generator().permutation(order)
         if self.steps is not None:
             order = order[: self.steps * self._batch]
-        self._totals[:] = 0
-        for before, begin, done in self._steps(order, single):
+        if stopped or (first and first == self.steps):
+            yield first, -1, self._scorer.logs(self._totals, self._samples, weighted)
+            return
+        for before, begin, done in self._steps(order, single, first):
             if begin == done:
                 yield before + begin, before + done, {}
             else:
-                samples = min((before + done) * self._batch, len(order))
-                yield before + begin, before + done, self._scorer.logs(self._totals, samples, weighted)
+                self._samples = min((before + done) * self._batch, len(order))
+                yield before + begin, before + done, self._scorer.logs(self._totals, self._samples, weighted)
 
-    def _steps(self, order: np.ndarray, single: bool) -> Iterator[tuple[int, int, int]]:
-        """Trainer.steps of the whole order, or of a part after the other with the batches before it."""
+    def progress(self) -> dict[str, np.ndarray]:
+        """The same, and where the generator stood before it drew which samples validate."""
+        drawn = {} if self._drawn is None else {"drawn": self._drawn}
+        return {**super().progress(), **drawn}
+
+    def resume(self, batch: int, progress: Mapping[str, np.ndarray], stopped: bool) -> None:
+        """The same, with the samples that have validated before."""
+        super().resume(batch, progress, stopped)
+        if self._split is None or self._drawn is None or "drawn" not in progress:
+            return
+        if not np.array_equal(progress["drawn"], self._drawn):
+            with random.kept():
+                random.set_state(progress["drawn"])
+                _, chosen, self.held_out = self._split()
+            if chosen is not None:
+                self._chosen = chosen
+            self._drawn = progress["drawn"]
+
+    def _steps(self, order: np.ndarray, single: bool, done_before: int) -> Iterator[tuple[int, int, int]]:
+        """Trainer.steps of the order behind its first batches, or of a part after the other with those before it."""
         scorer, batch, totals = self._scorer, self._batch, self._totals
         if not self._train.in_slices:
-            for begin, done in self._trainer.steps(scorer, self._data, order, batch, totals, single):
-                yield 0, begin, done
+            rest = order[done_before * batch :]
+            for begin, done in self._trainer.steps(scorer, self._data, rest, batch, totals, single):
+                yield done_before, begin, done
             return
         layout = self._model._need_built()
         step = self._train.rows_of_slice(layout.inputs, batch)
-        for first in range(0, len(order), step):
+        for first in range(done_before * batch, len(order), step):
             piece = self._train.converted(order[first : first + step], self._model.dtype)
             data = piece.for_kernels(layout, compress=False, train=True)
             for begin, done in self._trainer.steps(scorer, data, np.arange(len(piece)), batch, totals, single):
@@ -124,14 +198,18 @@ class Batches(Source):
             own = weights[0] if weights else None
             yield self._model._pair(x, y, own, self._class_weight, " of a batch")
 
-    def pieces(self) -> Iterator[Samples]:
-        """The batches of one pass."""
+    def pieces(self, done: int = 0) -> Iterator[Samples]:
+        """The batches of one pass, behind so many that are done: an iterator is taken to stand behind them."""
         # An iterator that is limited goes on where it stood; anything else begins anew for each pass.
         source = self._raw() if self._pass is None else self._pass
         goes_on = hasattr(self._batches, "__next__")
         self._pass = source if goes_on else None
         first, self._first = self._first, None
-        count = 0
+        count = done
+        for _ in range(0 if goes_on else done):
+            if first is None:
+                next(source, None)
+            first = None
         while self._limit is None or count < self._limit:
             piece = first if first is not None else next(source, None)
             first = None
@@ -148,15 +226,17 @@ class Batches(Source):
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Train an epoch."""
-        self._totals[:] = 0
-        layout, samples, step = self._model._need_built(), 0, 0
-        for piece in self.pieces():
+        step, stopped = self._start()
+        layout, weighted = self._model._need_built(), self._scored.weights is not None
+        if step:
+            yield step, -1, self._scorer.logs(self._totals, self._samples, weighted)
+        for piece in () if stopped else self.pieces(step):
             yield step, step, {}
             data = piece.for_kernels(layout, compress=False, train=True)
             self._trainer.batch(self._scorer, data, len(piece), self._totals)
-            samples += len(piece)
+            self._samples += len(piece)
             step += 1
-            yield step - 1, step, self._scorer.logs(self._totals, samples, piece.weights is not None)
+            yield step - 1, step, self._scorer.logs(self._totals, self._samples, piece.weights is not None)
         self.is_empty = step == 0
         if self.is_empty:
             warnings.warn("the iterable of batches has run out before the last epoch; training ends", stacklevel=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import checks, config, losses, optimizers, saving
+from . import checks, config, losses, optimizers, random, saving
 from . import metrics as metrics_module
 from . import plan as plans
 from .activations import Form
@@ -73,6 +74,7 @@ class Sequential:
         self._shape: tuple[int, ...] = ()
         self._trainer: Trainer | None = None
         self._runner: Runner | None = None
+        self._source: Source | None = None  # while it is trained
         self._free = [True]  # whoever trains the model takes it out: one step, of which threads can't do half
         self._flags: tuple[bool, ...] = ()
         self._one: Any = None
@@ -514,11 +516,13 @@ class Sequential:
             validation = None
         else:
             validation = None
-            chosen = None
+            chosen, again, drawn = None, None, None
             train = self._pair(x, y, sample_weight, class_weight)
             if validation_data is None and validation_split:
-                train, chosen, validation = split(train, validation_split, validation_from)
-            source = Arrays(self, train, chosen, batch, bool(shuffle), steps_per_epoch)
+                drawn = random.state() if validation_from != "tail" else None
+                again = functools.partial(split, train, validation_split, validation_from)
+                train, chosen, validation = again()
+            source = Arrays(self, train, chosen, batch, bool(shuffle), steps_per_epoch, again, drawn)
         held_out: Any = validation
         if validation_data is not None:
             held_out = self._validation(validation_data, validation_steps)
@@ -536,7 +540,11 @@ class Sequential:
                 steps=source.steps,
             )  # fmt: skip
             with contextlib.closing(watchers):
-                self._train(source, held_out, watchers, initial_epoch, epochs, validates)
+                self._source = source
+                try:
+                    self._train(source, held_out, watchers, initial_epoch, epochs, validates)
+                finally:
+                    self._source = None
                 if epochs > initial_epoch:
                     trainer.finish()
         assert self.history is not None
@@ -570,13 +578,15 @@ class Sequential:
         watchers.on_train_begin()
         single = watchers.wants_train_batches
         first_epoch = initial_epoch if watchers.resume_epoch is None else watchers.resume_epoch
+        held_out = held_out if source.held_out is None else source.held_out
         validation_data = None
         logs: dict[str, Any] = {}
         for epoch in range(first_epoch, epochs):
             watchers.on_epoch_begin(epoch)
             for begin, done, logs in source.epoch(single):
-                if done == begin:
-                    watchers.on_train_batch_begin(begin)
+                if done <= begin:
+                    if done == begin:
+                        watchers.on_train_batch_begin(begin)
                     continue
                 watchers.on_train_batch_end(done - 1, logs)
                 if self.stop_training:

@@ -222,10 +222,15 @@ def test_a_download_takes_the_place_of_a_damaged_file(digits, places, monkeypatc
 
 def test_pooch_is_given_url_hash_and_target(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(pooch, "retrieve", lambda *args, **options: calls.append((args, options)))
+
+    def retrieve(*args, path, **options):
+        calls.append((args, options))
+        (Path(path) / "mnist.npz").write_bytes(b"all of it")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
     REAL_DOWNLOAD(tmp_path / "mnist.npz")
-    options = {"fname": "mnist.npz", "path": tmp_path, "progressbar": True}
-    assert calls == [((mnist.URL, mnist._FILE_SHA256), options)]
+    assert calls == [((mnist.URL, mnist._FILE_SHA256), {"fname": "mnist.npz", "progressbar": True})]
+    assert [path.name for path in tmp_path.iterdir()] == ["mnist.npz"]
 
 
 def test_pooch_leaves_no_file_of_another_hash(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pooch
@@ -107,7 +108,7 @@ def test_what_is_downloaded_is_kept(case, monkeypatch):
 
     def retrieve(url, known_hash, fname, path, progressbar):
         asked.append(url)
-        write(path, {fname: files[fname]})
+        write(Path(path), {fname: files[fname]})
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert_equal(module.load_data(), arrays)

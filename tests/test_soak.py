@@ -1,4 +1,4 @@
-"""The mixed load of benchmarks/soak.py, for seconds; `pytest -m soak` runs it for a minute, `python -m` for an hour."""
+"""The mixed load of benchmarks/soak.py, for seconds; `pytest -m long` runs it for a minute, `python -m` for an hour."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def test_mixed_load_gets_the_serial_answers_and_leaves_no_memory_behind():
     assert "never asked for" not in out
 
 
-@pytest.mark.soak
+@pytest.mark.long
 def test_a_minute_of_mixed_load_of_forked_and_new_processes():
     status, out, errors = soak("--seconds", "60", "--growth", "48")
     assert status == 0, out + errors

@@ -61,6 +61,9 @@ class Callback:
     params: dict[str, Any] | None = None
     resume_epoch: int | None = None
     _model: Any = None
+    _among: CallbackList | None = None
+    # Whether it has its turn behind the others, as what depends on their state must.
+    _comes_last = False
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Take verbose, epochs and steps of the call."""
@@ -92,6 +95,16 @@ class Callback:
 
     def _needs(self, *hooks: str) -> bool:
         return not all(getattr(getattr(self, hook), "seldom", False) for hook in hooks)
+
+    def training_state(self) -> dict[str, Any]:
+        """What the training's course depends on and BackupAndRestore shall keep, by name; nothing unless overridden.
+
+        Numbers, texts and arrays, and lists and dictionaries of them.
+        """
+        return {}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from what training_state returned, tuples as lists; called behind on_train_begin, unless empty."""
 
     def _close(self) -> None:
         """Close what must not stay open; called at the end of fit, after an exception too."""
@@ -160,7 +173,7 @@ class Callback:
 
 
 class CallbackList(Callback):
-    """Callbacks, called in their order.
+    """Callbacks, called in their order, but BackupAndRestore behind the others.
 
     Args:
         callbacks: A callback, or a list of them, in which there may be lists again; None is an empty one.
@@ -221,6 +234,8 @@ class CallbackList(Callback):
         """Hand it to all callbacks."""
         self._model = model
         for callback in self.callbacks:
+            if callback._comes_last:
+                callback._among = self
             callback.set_model(model)
 
     @property
@@ -254,8 +269,11 @@ class CallbackList(Callback):
     def _call(self, hook: str, *place: int, logs: Logs) -> None:
         """Call a hook of all with the same logs, a new dict."""
         logs = _plain(logs)
-        for callback in self.callbacks:
+        for callback in self._in_turn():
             getattr(callback, hook)(*place, logs)
+
+    def _in_turn(self) -> list[Callback]:
+        return sorted(self.callbacks, key=lambda callback: callback._comes_last)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Call all."""
@@ -324,7 +342,7 @@ class CallbackList(Callback):
     def _call_of_batch(self, hook: str, batch: int, logs: Logs) -> None:
         # By name, as Keras calls them: a lambda for a batch has a parameter `logs`.
         logs = _plain(logs)
-        for callback in self.callbacks:
+        for callback in self._in_turn():
             getattr(callback, hook)(batch, logs=logs)
 
 

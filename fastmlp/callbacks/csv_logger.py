@@ -42,19 +42,38 @@ class CSVLogger(Callback):
         self.keys: list[str] | None = None
         self.csv_file: TextIO | None = None
         self._writer: Any = None
+        self._size: int | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Open the file."""
+        """Open the file. What is to be written over stays until there is something else, or nothing, to write."""
         self._close()
         # No newline translation: csv ends lines itself, and Windows would add to it.
-        self.csv_file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self.csv_file = open(self.filename, "a", newline="", encoding="utf-8")  # noqa: SIM115
         self.keys = None
+        self._size = None if self.append else 0
+
+    def training_state(self) -> dict[str, Any]:
+        """Columns, and how long the file is, without what is to be written over."""
+        if self.csv_file is None:
+            return {}
+        size = os.fstat(self.csv_file.fileno()).st_size if self._size is None else self._size
+        return {"keys": self.keys, "size": size}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Write on behind the lines of the epochs before; what comes behind them is of one that is trained again."""
+        if self.csv_file is None:
+            return
+        self._size = min(state["size"], os.fstat(self.csv_file.fileno()).st_size)
+        if self._size:
+            self.keys = state["keys"]
+            self._writer = csv.writer(self.csv_file, delimiter=self.sep)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write a line."""
         if self.csv_file is None:
             raise RuntimeError("CSVLogger has no open file: call on_train_begin before on_epoch_end")
         logs = logs or {}
+        self._cut()
         if self.keys is None:
             self.keys = sorted(logs)
             if not any(key.startswith("val_") for key in self.keys):
@@ -67,7 +86,14 @@ class CSVLogger(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Close the file."""
+        self._cut()
         self._close()
+
+    def _cut(self) -> None:
+        """Take off what is to be written over."""
+        if self.csv_file is not None and self._size is not None:
+            self.csv_file.truncate(self._size)
+            self._size = None
 
     def _close(self) -> None:
         if self.csv_file is not None:

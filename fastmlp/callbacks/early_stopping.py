@@ -7,6 +7,8 @@ from typing import Any
 from .base import Logs
 from .monitor import MonitorCallback
 
+_STATE = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
+
 
 class EarlyStopping(MonitorCallback):
     """Stops fit after the epoch that makes `patience` epochs without improvement.
@@ -70,6 +72,15 @@ class EarlyStopping(MonitorCallback):
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best: float | None = None
         self.best_weights: list[Any] | None = None
+
+    def training_state(self) -> dict[str, Any]:
+        """The best epoch, its weights, and the epochs since."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on waiting from there."""
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare, and stop the training if patience is at its end."""

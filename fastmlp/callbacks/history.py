@@ -10,6 +10,8 @@ import numpy as np
 
 from .base import Callback, Logs
 
+_STATE = ("history", "epoch", "seconds", "places", "_last")
+
 
 class History(Callback):
     """Losses and metrics of every epoch; fit makes one and returns it.
@@ -51,6 +53,15 @@ class History(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the values of an epoch."""
         self.add(epoch, logs or {}, time.perf_counter() - self._start)
+
+    def training_state(self) -> dict[str, Any]:
+        """All values so far."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Take the values of the epochs before."""
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def add(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         """Keep the values of an epoch that took so long."""

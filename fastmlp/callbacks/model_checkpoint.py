@@ -86,6 +86,14 @@ class ModelCheckpoint(MonitorCallback):
         if self.save_freq == "epoch":
             self._save(epoch, None, logs or {})
 
+    def training_state(self) -> dict[str, Any]:
+        """The best value so far, and when the next file within an epoch is due."""
+        return {"best": self.best, "counter": self._counter.place}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Keep what is better than that."""
+        self.best, self._counter.place = state["best"], state["counter"]
+
     def _save(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> None:
         path = self._path(epoch, batch, logs)
         if not self._should_save(epoch, logs, path):
@@ -137,6 +145,15 @@ class BatchCounter:
     def __init__(self, every: Any):
         self._every = every
         self._seen, self._last = 0, -1
+
+    @property
+    def place(self) -> list[int]:
+        """Batches since it was last time, and the number of the last."""
+        return [self._seen, self._last]
+
+    @place.setter
+    def place(self, place: list[int]) -> None:
+        self._seen, self._last = place
 
     def due(self, batch: int) -> bool:
         """Whether it is time, now that the batch of that number is done."""

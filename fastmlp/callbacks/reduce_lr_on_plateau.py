@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .base import Logs
@@ -60,6 +62,14 @@ class ReduceLROnPlateau(MonitorCallback):
         """Forget the last training."""
         self.best: float | None = None
         self.wait = self.cooldown_counter = 0
+
+    def training_state(self) -> dict[str, Any]:
+        """The best value and the epochs since."""
+        return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on waiting from there."""
+        self.best, self.wait, self.cooldown_counter = state["best"], state["wait"], state["cooldown_counter"]
 
     def in_cooldown(self) -> bool:
         """Whether epochs are not counted now."""

@@ -98,6 +98,14 @@ class TensorBoard(Callback):
         """Count the batches anew."""
         self._batches = 0
 
+    def training_state(self) -> dict[str, Any]:
+        """The batches so far."""
+        return {"batches": self._batches}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Count on from there."""
+        self._batches = state["batches"]
+
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Start the clock."""
         self._before_epoch, self._epoch_start = self._batches, time.perf_counter()

@@ -13,6 +13,7 @@ Exit status: 0 done, 1 something needed is missing, 2 the arguments are wrong, 1
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -32,6 +33,10 @@ examples:
   fastmlp warmup                                     compile now, so that later runs start at once
 
 Each command explains itself: fastmlp train --help"""
+
+
+# What the disk can say in the middle of a command: full, no more for this user, gone read-only.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,6 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough. Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(f"fastmlp {options.name}: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

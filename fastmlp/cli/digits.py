@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from fastmlp import reference
 from fastmlp.machine import versions
+from fastmlp.saving import atomic
 
 from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed
 
@@ -132,7 +134,7 @@ def digits(options: argparse.Namespace) -> None:
         "seconds": seconds,
         "keras": beside_keras,
     }
-    (options.out / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    atomic.write(options.out / "run.json", (json.dumps(run, indent=2) + "\n").encode())
     written = ["run.json"]
     if options.plots:
         written += _write_figures(options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
@@ -236,5 +238,5 @@ def _write_figures(folder: Path, history: Any, train: Split, test: Split, probab
         "confident_mistakes.png": plotting.confident_mistakes(x_test, y_test, probabilities),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name)
+        atomic.write(folder / name, functools.partial(figure.savefig, format="png"))
     return list(figures)

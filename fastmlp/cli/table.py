@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastmlp import activations
+from fastmlp.saving import atomic
 
 from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed
 
@@ -148,7 +149,7 @@ def predict(options: argparse.Namespace) -> None:
             answers.frame.to_csv(sys.stdout, index=False)
         else:
             try:
-                answers.frame.to_csv(options.out, index=False)
+                atomic.write(options.out, answers.frame.to_csv(index=False).encode())
             except OSError as error:
                 raise CommandError(f"cannot write to --out {options.out}: {error.strerror or error}", 2) from error
             print(f"Wrote {len(answers.frame)} rows to {options.out}")

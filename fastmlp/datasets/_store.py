@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastmlp.kernels.disk_cache import base_folder
+from fastmlp.saving import atomic
 
 #: The arrays of a data set in the order in which they are stored and hashed, with MNIST's shapes.
 SHAPES = {
@@ -100,16 +100,25 @@ def write(path: Path, arrays: Arrays) -> None:
         OSError: If the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            # Not compressed: 55 MB instead of 17, but written in 0.2 s instead of 1.4 s and read five times
-            # as fast.
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # Not compressed: 55 MB instead of 17, but written in 0.2 s instead of 1.4 s and read five times as fast.
+    atomic.write(path, lambda file: np.savez(file, **arrays))
+
+
+def download(url: str, sha256: str, target: Path) -> None:
+    """Fetch a file once, in a folder of its own, from where it is moved as a whole when its hash is right.
+
+    So a download that was cut off, or whose process was killed, is never taken for the file; it begins anew. Of several
+    processes that need the file at the same time each fetches it.
+
+    Raises:
+        OSError: If it can't be had, or kept.
+        ValueError: If it is another file.
+    """
+    import pooch  # takes a tenth of a second, which only a download is worth
+
+    with atomic.folder_in(target.parent) as folder:
+        pooch.retrieve(url, sha256, fname=target.name, path=folder, progressbar=True)
+        os.replace(os.path.join(folder, target.name), target)
 
 
 def digest(arrays: Arrays) -> str:

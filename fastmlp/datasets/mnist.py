@@ -76,7 +76,5 @@ def _read(path: Path) -> _store.Arrays:
 
 
 def _download(target: Path) -> None:
-    """Fetch Keras's file; pooch loads into a temporary file and moves it only if its hash is right."""
-    import pooch  # takes a tenth of a second, which only a download is worth
-
-    pooch.retrieve(URL, _FILE_SHA256, fname=target.name, path=target.parent, progressbar=True)
+    """Fetch Keras's file."""
+    _store.download(URL, _FILE_SHA256, target)

@@ -1,37 +1,138 @@
-"""Files that are whole or not there, at every moment."""
+"""Files that are whole or not there, at every moment.
+
+A file is written under a name that only this module gives, flushed to the disk, and takes its place by being renamed. A
+process that is killed on the way leaves that file behind; the next one that writes into the folder removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+#: Names of what is not finished. Short and alike for all files: a long name would leave no room for more letters.
+_UNFINISHED = re.compile(r"\.fastmlp-[0-9a-f]{16}\.unfinished")
+
+#: Seconds after which what is unfinished belongs to a process that is no more: none writes that long without a pause.
+_ABANDONED = 3600.0
 
 
-def write(path: str | os.PathLike[str], content: bytes, overwrite: bool = True) -> None:
+def write(
+    path: str | os.PathLike[str],
+    content: bytes | Callable[[BinaryIO], Any],
+    overwrite: bool = True,
+    *,
+    keep: str | os.PathLike[str] | None = None,
+) -> None:
     """Write a file beside the old one, flush it to the disk, and let it take its place.
+
+    Args:
+        path: Path of the file. A link stays one, and what is no file, such as /dev/stdout, is written to.
+        content: What goes into it, or a function that writes it to an open file.
+        overwrite: Whether to replace a file of that name.
+        keep: Where the old file goes, in the same folder; None lets it go.
 
     Raises:
         FileExistsError: If there is one, without overwrite.
-        OSError: If it can't be written; the old one stays.
+        OSError: If it can't be written, with the path; the old one stays.
     """
     name = os.fspath(path)
     if not overwrite and os.path.exists(name):
         raise FileExistsError(f"{name} exists; pass overwrite=True to replace it")
+    if os.path.exists(name) and not os.path.isfile(name):
+        with open(name, "wb") as stream:
+            _fill(stream, content)
+        return
     target = os.path.realpath(name)  # a link stays one
-    temporary = f"{target}.{secrets.token_hex(4)}.tmp"
+    folder = os.path.dirname(target)
+    temporary = unfinished(folder)
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    with contextlib.suppress(OSError):  # Windows opens no folders
-        folder = os.open(os.path.dirname(target), os.O_RDONLY)
         try:
-            os.fsync(folder)
+            with open(temporary, "xb") as file:
+                _fill(file, content)
+                file.flush()
+                os.fsync(file.fileno())
+                written = os.fstat(file.fileno())
+            if os.path.exists(target):
+                with contextlib.suppress(OSError):  # another's file, or a system without modes
+                    os.chmod(temporary, os.stat(target).st_mode & 0o7777)
+                if keep is not None:
+                    os.replace(target, keep)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        stays = "; the file that is there stays as it was" if os.path.exists(target) else ""
+        raise OSError(error.errno, f"it can't be written: {os.strerror(error.errno)}{stays}", name) from error
+    flush_folder(folder)
+    remove_abandoned(folder, written.st_mtime)
+
+
+def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], Any]) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def folder_in(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """A folder within for what others write step by step; it is removed at the end, with what is still in it."""
+    os.makedirs(folder, exist_ok=True)
+    made = unfinished(os.fspath(folder))
+    os.mkdir(made)
+    try:
+        remove_abandoned(os.fspath(folder), os.stat(made).st_mtime)
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def unfinished(folder: str) -> str:
+    """A new path in the folder for what is not finished."""
+    return os.path.join(folder, f".fastmlp-{secrets.token_hex(8)}.unfinished")
+
+
+def remove_abandoned(folder: str, now: float) -> None:
+    """Remove what killed processes have left unfinished: what bears this module's names and is an hour old.
+
+    `now` is the time of a file just written there: the clock of a server's disk may go otherwise than this machine's.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if not _UNFINISHED.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):  # another process was faster
+                if now - _last_change(entry) < _ABANDONED:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _last_change(entry: os.DirEntry[str]) -> float:
+    """Of a file, or of the newest in a folder."""
+    last = entry.stat(follow_symlinks=False).st_mtime
+    if entry.is_dir(follow_symlinks=False):
+        with os.scandir(entry.path) as inner:
+            last = max([last, *(one.stat(follow_symlinks=False).st_mtime for one in inner)])
+    return last
+
+
+def flush_folder(folder: str) -> None:
+    """Have the names in a folder on the disk."""
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        opened = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.saving import atomic
+
 from .reading import TableError
 
 #: Different texts that a column may have to be used.
@@ -129,7 +131,7 @@ class Preprocessing:
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         content = {"format": _FORMAT, **asdict(self)}
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        atomic.write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> Preprocessing:

@@ -15,6 +15,7 @@ import numpy as np
 import fastmlp
 from fastmlp.callbacks import EarlyStopping, History, LambdaCallback
 from fastmlp.machine import versions
+from fastmlp.saving import atomic
 
 from .columns import MAX_CLASSES, Preprocessing, choose_task, class_names, in_order, numbers
 from .reading import Table, TableError
@@ -91,7 +92,7 @@ class Training:
         """Write the model, its preprocessing, the test rows' predictions, curves and a page; the names of the files."""
         self.model.save(folder / "model.safetensors")
         self.preprocessing.save(folder / "preprocessing.json")
-        self._predictions().to_csv(folder / "predictions.csv", index=False)
+        atomic.write(folder / "predictions.csv", self._predictions().to_csv(index=False).encode())
         target = self.preprocessing.target
         run = {
             "versions": versions(),
@@ -105,10 +106,11 @@ class Training:
             "notes": self.notes,
             "history": self.history.history,
         }
-        (folder / "run.json").write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        atomic.write(folder / "run.json", (json.dumps(run, indent=2, ensure_ascii=False) + "\n").encode())
         from fastmlp import plotting
 
-        plotting.training_curves(self.history).savefig(folder / "curves.png")
+        curves = plotting.training_curves(self.history)
+        atomic.write(folder / "curves.png", lambda file: curves.savefig(file, format="png"))
         written = ["model.safetensors", "preprocessing.json", "predictions.csv", "run.json", "curves.png"]
         fastmlp.report(
             self.model,
