@@ -56,6 +56,12 @@ class Column:
         """Number of inputs."""
         return (1 if self.kind == "number" else len(self.categories)) + self.flag
 
+    @property
+    def input_names(self) -> list[str]:
+        """What each of its inputs says, in order."""
+        own = [self.name] if self.kind == "number" else [f"{self.name}: {text}" for text in self.categories]
+        return own + [f"{self.name} missing"] * self.flag
+
 
 @dataclass
 class Preprocessing:

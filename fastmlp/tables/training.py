@@ -119,6 +119,7 @@ class Training:
             labels=self.preprocessing.classes or [target],
             title=f"Predicting {target}",
             draw=False,
+            feature_names=[name for column in self.preprocessing.columns for name in column.input_names],
         )
         return [*written, "report.html"]
 
