@@ -15,6 +15,7 @@ import numpy as np
 import fastmlp
 from fastmlp.callbacks import EarlyStopping, History, LambdaCallback
 from fastmlp.machine import versions
+from fastmlp.optional import needed
 
 from .columns import MAX_CLASSES, Preprocessing, choose_task, class_names, in_order, numbers
 from .reading import Table, TableError
@@ -264,8 +265,7 @@ def _enough(frame: Any, target: str) -> None:
 
 def _split(frame: Any, target: str, task: str, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Places of the rows to train on and to test with; of classes, the same share of each."""
-    from sklearn.model_selection import train_test_split
-
+    train_test_split = needed("sklearn.model_selection", "train", "the split of a table").train_test_split
     names = class_names(frame[target]) if task == "classification" else None
     classes = len(set(names)) if names else 1
     count = max(round(len(frame) * settings.test), classes, 2)
@@ -380,8 +380,7 @@ def measures(
     y: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Measures of all rows, and those of each class."""
-    from sklearn import metrics
-
+    metrics = needed("sklearn.metrics", "train", "a table's results")
     if not preprocessing.classes:
         found = {
             "R2": metrics.r2_score(y, outputs[:, 0]),
