@@ -18,6 +18,11 @@ def is_sparse(x: Any) -> bool:
     return scipy is not None and bool(scipy.issparse(x))
 
 
+def dense(x: Any) -> Any:
+    """A matrix of scipy.sparse with its zeros; anything else as it is."""
+    return x.toarray() if is_sparse(x) else x
+
+
 def library(values: Any) -> str | None:
     """Which library, of those that need more than NumPy knows, it comes from; a subclass counts as its base."""
     for base in type(values).__mro__:

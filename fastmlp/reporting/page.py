@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp import __version__, checks, sparse
+from fastmlp import __version__, arrays, checks
 from fastmlp.saving import atomic
 
 from . import drawing, pictures, sections
@@ -83,8 +83,7 @@ def report(
     found = results(model, x, y)
     names = _names(labels, found.shares.shape[1], found.kind)
     shape = pictures.shape_of(tuple(model._shape), image_shape)
-    if shape is not None and sparse.is_sparse(x):
-        x = x.toarray()
+    x = x if shape is None else arrays.dense(x)
     drawable = shape is not None and found.kind in ("classes", "binary")
     if draw and not drawable:
         raise ValueError(
@@ -169,7 +168,7 @@ def draw_page(
         found = results(model, x, y)
         if found.kind not in ("classes", "binary"):
             raise ValueError("the model tells no classes apart, so there is nothing to draw; see fastmlp.report")
-        canvas, box = _canvas(model, found, names, x.toarray() if sparse.is_sparse(x) else x, shape)
+        canvas, box = _canvas(model, found, names, arrays.dense(x), shape)
     parts = [("draw", "Draw", drawing.section(model, canvas, box))]
     atomic.write(name, _page(title or model.name, _lead(model), {}, parts, drawing.script(model)).encode())
 
@@ -190,12 +189,7 @@ def _checked(model: Any, path: str | os.PathLike[str]) -> str:
         raise TypeError(f"path must be a str or a pathlib.Path, got {name!r}")
     if not name.lower().endswith((".html", ".htm")):
         raise ValueError(f"path must end in .html, got {name!r}")
-    folder = os.path.dirname(os.path.abspath(name))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder} doesn't exist; make it first")
-    if os.path.isdir(name):
-        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
-    return name
+    return atomic.writable(name)
 
 
 def _curves(history: Any) -> Mapping[str, Sequence[float]]:

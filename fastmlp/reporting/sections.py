@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.arrays import dense
 from fastmlp.callbacks.monitor import direction
 from fastmlp.layers import Dense
 from fastmlp.machine import machine, versions
 from fastmlp.plotting.curves import _epochs
 from fastmlp.serialization import serialize
-from fastmlp.sparse import is_sparse
 
 from . import charts, pictures
 from .charts import Series
@@ -232,7 +232,7 @@ def mistakes(
             picture = tag("img", src=pictures.ink(level), alt=alt, width=shape[1], height=shape[0], class_="ink")
             made.append(figure(picture, caption=join([tag("b", said), text(f"true {true}")], "<br>")))
         return join([tag("p", heading + ": what it was taken for, and the truth."), tag("div", *made, class_="images")])
-    flat = (x[shown].toarray() if is_sparse(x) else x[shown]).reshape(count, -1)
+    flat = dense(x[shown]).reshape(count, -1)
     head = ["Row", "True", "Predicted", *inputs[:_COLUMNS]]
     lines = [
         [row, _truth(found, names, row), _answer(found, names, row), *map(number, numbers[:_COLUMNS])]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, at every moment."""
+"""Files that are whole or not there, at every moment, and where they lie."""
 
 from __future__ import annotations
 
@@ -7,14 +7,46 @@ import os
 import secrets
 
 
+def readable(path: str | os.PathLike[str]) -> str:
+    """The path of a file that is there.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        IsADirectoryError: If it is a folder.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"there is no file {name}")
+    return name
+
+
+def writable(path: str | os.PathLike[str]) -> str:
+    """The path of a file that is there or can be.
+
+    Raises:
+        FileNotFoundError: If its folder doesn't exist.
+        IsADirectoryError: If it is a folder.
+    """
+    name = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(name))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"the folder {os.fsdecode(folder)} doesn't exist; make it first")
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
+    return name
+
+
 def write(path: str | os.PathLike[str], content: bytes, overwrite: bool = True) -> None:
     """Write a file beside the old one, flush it to the disk, and let it take its place.
 
     Raises:
         FileExistsError: If there is one, without overwrite.
+        FileNotFoundError: If its folder doesn't exist.
         OSError: If it can't be written; the old one stays.
     """
-    name = os.fspath(path)
+    name = writable(path)
     if not overwrite and os.path.exists(name):
         raise FileExistsError(f"{name} exists; pass overwrite=True to replace it")
     target = os.path.realpath(name)  # a link stays one
