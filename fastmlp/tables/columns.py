@@ -278,7 +278,8 @@ def _decide(values: Any, name: str) -> tuple[Column | None, str]:
     if len(known) >= _MOSTLY * count:
         if _is_running_number(known, name):
             return None, "a number of its own for each row, which says nothing about other rows"
-        mean, scale = float(known.mean()), float(known.std())
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = float(known.mean()), float(known.std())
         if not math.isfinite(scale) or scale == 0:
             return None, f"always {known[0]:g}" if scale == 0 else "numbers too large to work with"
         flag = bool(np.isnan(found).any())

@@ -24,6 +24,7 @@ from .reading import Table, TableError
 MIN_ROWS = 20
 
 _VALIDATION = 0.15
+_LARGEST = 1e150  # of a regression, whose loss is a square
 
 
 @dataclass
@@ -236,6 +237,9 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
             frame = frame[~np.isnan(found)]
         if np.isfinite(found).sum() and np.nanmin(found) == np.nanmax(found):
             raise TableError(f"every {target!r} is {found[0]:g}, so there is nothing to learn")
+        largest = np.nanmax(np.abs(found), initial=0)
+        if largest > _LARGEST:
+            raise TableError(f"{target!r} has {largest:g}, too large to be squared; divide it, or take its logarithm")
         _enough(frame, target)
         return frame, task, [], notes
     names = class_names(frame[target])
@@ -243,8 +247,8 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
     rare = {name for name, count in rows_of.items() if count < 3}
     if len(rows_of) > MAX_CLASSES or len(rare) > len(rows_of) / 2:
         raise TableError(
-            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, too many to be classes; "
-            "give another --target, or --task regression if they are numbers"
+            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, {len(rare)} of them in fewer than 3: "
+            "too many to be classes; give another --target, or --task regression if they are numbers"
         )
     if rare:
         gone = [name not in rare for name in names]
