@@ -146,11 +146,8 @@ def real(name: str, dtype: np.dtype) -> None:
     """TypeError unless it is a type of real numbers."""
     if dtype.kind not in "biuf":
         what = {"c": "complex numbers", "U": "strings", "S": "bytes"}.get(dtype.kind, "no real numbers")
-        hint = (
-            "; np.unique(y, return_inverse=True)[1] makes indices of names"
-            if name == "y" and dtype.kind in "US"
-            else ""
-        )
+        are_names = name == "y" and dtype.kind in "US"
+        hint = "; np.unique(y, return_inverse=True)[1] makes class indices of names" if are_names else ""
         raise TypeError(f"{name} holds {what} (dtype {dtype}); real numbers are needed{hint}")
 
 

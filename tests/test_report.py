@@ -383,7 +383,7 @@ def refused(tmp_path, blobs, classifier, error, words, **changed):
         (ValueError, "x has 120 samples but y has 3 targets", {"y": [0, 1, 2]}),
         (ValueError, "y has the label 7 in row 0, but the last layer has 3 units", {"y": np.full(120, 7)}),
         (ValueError, r"y has shape \(120, 4\)", {"y": np.zeros((120, 4))}),
-        (TypeError, "y holds strings", {"y": ["a"] * 120}),
+        (TypeError, "y holds strings .* makes class indices of names", {"y": ["a"] * 120}),
         (TypeError, "history must be what fit returned, or its dictionary", {"history": [1, 2]}),
         (TypeError, "history must be what fit returned, or its dictionary", {"history": {"loss": 3}}),
         (ValueError, "labels must be a list of 3 names, one for each of .*, got 2 names", {"labels": ["a", "b"]}),

@@ -247,8 +247,8 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
     rare = {name for name, count in rows_of.items() if count < 3}
     if len(rows_of) > MAX_CLASSES or len(rare) > len(rows_of) / 2:
         raise TableError(
-            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, {len(rare)} of them in fewer than 3: "
-            "too many to be classes; give another --target, or --task regression if they are numbers"
+            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, {len(rare)} of them in fewer than "
+            "3: too many to be classes; give another --target, or --task regression if they are numbers"
         )
     if rare:
         gone = [name not in rare for name in names]
