@@ -19,6 +19,11 @@ def is_sparse(x: Any) -> bool:
     return issparse is not None and bool(issparse(x))
 
 
+def dense(x: Any) -> Any:
+    """A matrix of scipy.sparse with its zeros; anything else as it is."""
+    return x.toarray() if is_sparse(x) else x
+
+
 def library(values: Any) -> str | None:
     """Which library, of those that need more than NumPy knows, it comes from; a subclass counts as its base."""
     for base in type(values).__mro__:
@@ -144,7 +149,9 @@ def real(name: str, dtype: np.dtype) -> None:
     """TypeError unless it is a type of real numbers."""
     if dtype.kind not in "biuf":
         what = {"c": "complex numbers", "U": "strings", "S": "bytes"}.get(dtype.kind, "no real numbers")
-        raise TypeError(f"{name} holds {what} (dtype {dtype}); real numbers are needed")
+        are_names = name == "y" and dtype.kind in "US"
+        hint = "; np.unique(y, return_inverse=True)[1] makes class indices of names" if are_names else ""
+        raise TypeError(f"{name} holds {what} (dtype {dtype}); real numbers are needed{hint}")
 
 
 class _Alias:

@@ -75,7 +75,7 @@ def test_without_h5py_the_error_says_what_to_install(tmp_path, monkeypatch):
     model.save(tmp_path / "model.keras")
     monkeypatch.setitem(sys.modules, "h5py", None)
     for call in (model.save, model.load_weights, load_model):
-        with pytest.raises(ImportError, match=r"pip install 'fastmlp\[keras-files\]'"):
+        with pytest.raises(ImportError, match=r'pip install "fastmlp\[keras-files\]"'):
             call(tmp_path / "model.keras")
     with pytest.raises(ImportError, match="pip install"):
         model.save_weights(tmp_path / "model.weights.h5")

@@ -537,7 +537,7 @@ def test_without_onnx_the_error_says_what_to_install(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastmlp\[onnx\]'"):
+    with pytest.raises(ImportError, match=r'pip install "fastmlp\[onnx\]"'):
         net("relu").export(tmp_path / "m.onnx")
-    with pytest.raises(ImportError, match=r"pip install 'fastmlp\[onnx\]'"):
+    with pytest.raises(ImportError, match=r'pip install "fastmlp\[onnx\]"'):
         from_onnx(tmp_path / "m.onnx")

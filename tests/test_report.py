@@ -3,18 +3,20 @@
 import base64
 import hashlib
 import html.parser
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
 import fastmlp
 from fastmlp import layers
-from fastmlp.reporting import draw_page, results
+from fastmlp.reporting import charts, draw_page, results
 
 VOID = {"meta", "img", "br", "hr"}
 
@@ -234,6 +236,37 @@ def test_logits_and_logarithms_become_shares(activation, from_logits, blobs):
     np.testing.assert_allclose(found.shares.sum(axis=1), 1, atol=1e-5)
 
 
+def test_sparse_samples_give_the_page_of_dense_ones(tmp_path, blobs, classifier):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    x, y = blobs
+    x = x * (x > 1)
+    pages = [report_of(tmp_path, classifier, samples, y).text for samples in (x, scipy_sparse.csc_matrix(x))]
+    of_results = [page[page.index("Right and wrong", 200) : page.index("How it was compiled")] for page in pages]
+    assert "surest of" in of_results[0]
+    assert of_results[0] == of_results[1]
+
+
+def test_inputs_have_the_names_of_a_frames_columns(tmp_path, blobs, classifier):
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs
+    report_of(tmp_path, classifier, pandas.DataFrame(x, columns=["a", "size <m²>", "c", "d", "e"]), y)
+    assert '<th scope="col">size &lt;m²&gt;</th>' in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_an_estimators_network_is_named_where_the_estimator_is_given(tmp_path, blobs, classifier):
+    estimator = types.SimpleNamespace(model_=classifier)
+    refused(tmp_path, blobs, classifier, TypeError, "its network is model.model_", model=estimator)
+
+
+def test_numbers_of_an_axis_stay_in_the_picture_and_apart():
+    chart = charts.points("t", np.array([3e4, 6e5]), np.array([3e4, 6e5]), x_label="x", y_label="y", diagonal=True)
+    ticks = re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9,]+)</text>', str(chart))
+    edges = [(float(x) - 3.4 * len(said), float(x) + 3.4 * len(said)) for x, said in ticks]
+    assert len(edges) >= 2
+    assert all(right < left for (_, right), (left, _) in itertools.pairwise(edges))
+    assert edges[-1][1] <= charts.WIDTH
+
+
 def test_several_labels_at_once_have_a_row_each(tmp_path, blobs):
     x, y = blobs
     labels = np.stack([y > 0, y > 1, y == 0], axis=1).astype(int)
@@ -350,11 +383,12 @@ def refused(tmp_path, blobs, classifier, error, words, **changed):
         (ValueError, "x has 120 samples but y has 3 targets", {"y": [0, 1, 2]}),
         (ValueError, "y has the label 7 in row 0, but the last layer has 3 units", {"y": np.full(120, 7)}),
         (ValueError, r"y has shape \(120, 4\)", {"y": np.zeros((120, 4))}),
-        (TypeError, "y holds strings", {"y": ["a"] * 120}),
+        (TypeError, "y holds strings .* makes class indices of names", {"y": ["a"] * 120}),
         (TypeError, "history must be what fit returned, or its dictionary", {"history": [1, 2]}),
         (TypeError, "history must be what fit returned, or its dictionary", {"history": {"loss": 3}}),
         (ValueError, "labels must be a list of 3 names, one for each of .*, got 2 names", {"labels": ["a", "b"]}),
         (ValueError, "labels must be a list of 3 names, .* got 'abc'", {"labels": "abc"}),
+        (ValueError, "feature_names must be a list of 5 names, .* got 2 names", {"feature_names": ["a", "b"]}),
         (ValueError, r"image_shape is \(2, 2\) but samples have shape \(5,\)", {"image_shape": (2, 2)}),
         (ValueError, "draw=True needs samples that are pictures", {"draw": True}),
         (ValueError, "path must end in .html, got 'report.pdf'", {"path": "report.pdf"}),

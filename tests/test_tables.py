@@ -187,6 +187,7 @@ def decided(**named):
         (["2024-01-31", "2023-5-1"] * 10, "dates"),
         (["31.12.2024", "1.1.99"] * 10, "dates"),
         (["2024-01-31 12:00", "2023-05-01T01:00Z"] * 10, "dates"),
+        ([f"{i % 7}e300" for i in range(20)], "numbers too large to work with"),
         (["5", "inf"] * 10, "2 different"),
     ],
 )
@@ -365,6 +366,12 @@ def test_a_network_no_better_than_the_baseline_is_called_so(table, tmp_path, cap
         (people().assign(group=2.5), "group", "every 'group' is 2.5, so there is nothing to learn"),
         (people()[["group"]], "group", "no column can be used to predict 'group' (there is no other column)"),
         (people().assign(group=[f"n{i}" for i in range(120)]), "group", "too many to be classes"),
+        (people().assign(group=["a"] * 117 + ["b", "b", "c"]), "group", "3 different values in 120 rows, 2 of them in"),
+        (
+            people().assign(group=np.linspace(0.5, 1, 120) * 1e300),
+            "group",
+            "'group' has 1e+300, too large to be squared",
+        ),
         ("", "y", "is empty"),
     ],
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.optional import needed
+
 from .base import Callback, Logs, seldom
 
 # Two files of a folder that begin within the same second would have the same name without a number.
@@ -51,12 +53,7 @@ class TensorBoard(Callback):
         embeddings_freq: int = 0,
         embeddings_metadata: Any = None,
     ):
-        try:
-            import tensorboardX  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                'TensorBoard writes its files with tensorboardX; install it with: pip install "fastmlp[tensorboard]"'
-            ) from error
+        needed("tensorboardX", "tensorboard", "TensorBoard")
         if profile_batch:
             raise ValueError(f"profile_batch must be 0, there is no profiler in fastmlp, got {profile_batch!r}")
         if embeddings_freq or embeddings_metadata:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fastmlp.optional import needed
+
 from .shared import CommandError, Commands, add_command
 
 COMPLETION_EPILOG = """\
@@ -25,7 +27,7 @@ def completion(options: argparse.Namespace) -> None:
     from . import parser
 
     try:
-        import shtab
+        shtab = needed("shtab", "completion", "it")
     except ImportError as error:
-        raise CommandError('it needs shtab: pip install "fastmlp[completion]"', status=1) from error
+        raise CommandError(str(error), status=1) from error
     print(shtab.complete(parser(), options.shell))

@@ -161,18 +161,14 @@ def predict(options: argparse.Namespace) -> None:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """What is wrong with a table, or not installed, in one line."""
-    try:
-        from fastmlp.tables import TableError
-    except ImportError as error:  # pragma: no cover - the package itself needs nothing that fastmlp doesn't
-        raise CommandError(str(error), status=1) from error
+    from fastmlp.tables import TableError
+
     try:
         yield
     except TableError as error:
         raise CommandError(str(error), status=2) from error
     except ImportError as error:
-        named = {"pandas": "pandas", "sklearn": "scikit-learn"}.get((error.name or "").partition(".")[0])
-        message = f'it needs {named}: pip install "fastmlp[train]"' if named else str(error)
-        raise CommandError(message, status=1) from error
+        raise CommandError(str(error), status=1) from error
     except FloatingPointError as error:
         raise CommandError(f"{error}; give a smaller --learning-rate", status=1) from error
     except MemoryError as error:

@@ -182,9 +182,10 @@ def _chart(
     for value, said in frame.rows:
         inside.append(_straight(left, frame.down(value), right, frame.down(value), "grid"))
         inside.append(_words(said, left - 7, frame.down(value) + 4, "end"))
-    for value, said in _labelled(ticks(*frame.x, whole=whole)):
+    for value, said in _that_fit(frame, whole):
         inside.append(_straight(frame.across(value), bottom, frame.across(value), bottom + 4, "axis"))
-        inside.append(_words(said, frame.across(value), bottom + 18, "middle"))
+        middle = min(frame.across(value), WIDTH - _LETTER * len(said) / 2)  # the last one may not leave the picture
+        inside.append(_words(said, middle, bottom + 18, "middle"))
     inside.append(_straight(left, bottom, right, bottom, "axis"))
     inside.append(_words(x_label, (left + right) / 2, HEIGHT - 6, "middle"))
     inside.append(_words(y_label, 2, 12, "start"))
@@ -202,6 +203,16 @@ def _chart(
         ),
         class_="chart",
     )  # fmt: skip
+
+
+def _that_fit(frame: _Frame, whole: bool) -> list[tuple[float, str]]:
+    """Ticks of the horizontal axis, as many as have room for their words."""
+    for most in range(6, 0, -1):
+        made = _labelled(ticks(*frame.x, most=most, whole=whole))
+        widest = max((len(said) for _, said in made), default=0) + 2
+        if len(made) * widest * _LETTER <= WIDTH - frame.left:
+            break
+    return made
 
 
 def _labelled(values: Sequence[float]) -> list[tuple[float, str]]:

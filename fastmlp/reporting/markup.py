@@ -84,8 +84,10 @@ def number(value: float, digits: int = 4) -> str:
 
     >>> number(1234567), number(999.96), number(0.00012344), number(-2.5), number(float("nan")), number(3e12)
     ('1,234,567', '1,000', '0.0001234', '−2.5', '–', '3e+12')
+    >>> number(-0.0)
+    '0'
     """
-    value = float(value)
+    value = float(value) + 0.0  # no zero has a sign
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞".rjust(1 + (value < 0), "−")
     rounded = value if abs(value) >= 10**digits else float(f"{value:.{digits}g}")

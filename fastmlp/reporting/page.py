@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp import __version__
+from fastmlp import __version__, arrays, checks
 from fastmlp.saving import atomic
 
 from . import drawing, pictures, sections
@@ -35,6 +35,7 @@ def report(
     title: str | None = None,
     image_shape: Sequence[int] | None = None,
     draw: bool | None = None,
+    feature_names: Sequence[Any] | None = None,
 ) -> None:
     """Write a page about a model: its training, its results on these samples, and what it is made of.
 
@@ -46,7 +47,8 @@ def report(
     Args:
         model: A model that has weights; its optimizer, loss and metrics are described if it is compiled.
         history: What fit returned, or its dict {"loss": [...], ...}; None leaves the training out.
-        x: Samples, shape (samples, *input_shape), best those it was not trained on. (rows, columns) are pictures.
+        x: Samples, shape (samples, *input_shape), best those it was not trained on. (rows, columns) are pictures. A
+            matrix of scipy.sparse stays one: only the rows that are shown are made dense.
         y: Their targets: class indices (samples,), one-hot or labels (samples, classes), or values (samples, outputs).
         path: Path that ends in .html or .htm, in a folder that exists; a file of that name is replaced.
         labels: Names of the classes, or of the outputs, in order; 0, 1, ... by default.
@@ -54,10 +56,11 @@ def report(
         image_shape: (rows, columns) of pictures that are given as flat rows.
         draw: Whether there is a canvas; None: where samples are pictures of classes, and the network has no more than
             700,000 weights, which the page has to hold.
+        feature_names: Names of the inputs, in order; by default those of the columns of a frame, else x0, x1, ...
 
     Raises:
         TypeError: If the model, the history or data are of another kind.
-        ValueError: If data, labels or image_shape don't fit the model, or the path is no name of a page.
+        ValueError: If data, labels, feature_names or image_shape don't fit the model, or the path is no name of a page.
         RuntimeError: If the model has no weights yet.
         FileNotFoundError: If the folder doesn't exist.
 
@@ -75,10 +78,12 @@ def report(
     """
     name = _checked(model, path)
     curves = _curves(history)
+    inputs = _feature_names(feature_names, x, int(np.prod(model._shape)))
+    x = checks.in_rows("x", x)
     found = results(model, x, y)
     names = _names(labels, found.shares.shape[1], found.kind)
-    x = np.asarray(x)
     shape = pictures.shape_of(tuple(model._shape), image_shape)
+    x = x if shape is None else arrays.dense(x)
     drawable = shape is not None and found.kind in ("classes", "binary")
     if draw and not drawable:
         raise ValueError(
@@ -102,12 +107,12 @@ def report(
             made.append(sections.thresholds(found, names))
         parts.append(("results", "Right and wrong", join(made)))
     heading = "Largest errors" if found.kind == "values" else "Surest mistakes"
-    parts.append(("mistakes", heading, sections.mistakes(found, names, x, shape)))
+    parts.append(("mistakes", heading, sections.mistakes(found, names, x, shape, inputs)))
     weights = sections.first_weights(model, shape)
     network = [sections.layers(model), *([weights] if weights else [])]
     parts.append(("network", "The network", join(network)))
     parts.append(("origin", "How it was made", join([sections.compiled(model),
-                                                    sections.origin(model, history, took, len(x))])))  # fmt: skip
+                                                    sections.origin(model, history, took, x.shape[0])])))  # fmt: skip
     tiles = _tiles(model, history, found, took)
     page = _page(title or model.name, _lead(model), tiles, parts, drawing.script(model) if wanted else None)
     atomic.write(name, page.encode())
@@ -159,10 +164,11 @@ def draw_page(
     elif y is None:
         raise ValueError("x needs y, which says what the samples are: draw_page(model, path, x, y)")
     else:
+        x = checks.in_rows("x", x)
         found = results(model, x, y)
         if found.kind not in ("classes", "binary"):
             raise ValueError("the model tells no classes apart, so there is nothing to draw; see fastmlp.report")
-        canvas, box = _canvas(model, found, names, np.asarray(x), shape)
+        canvas, box = _canvas(model, found, names, arrays.dense(x), shape)
     parts = [("draw", "Draw", drawing.section(model, canvas, box))]
     atomic.write(name, _page(title or model.name, _lead(model), {}, parts, drawing.script(model)).encode())
 
@@ -175,19 +181,15 @@ def _checked(model: Any, path: str | os.PathLike[str]) -> str:
     from fastmlp.models import Sequential
 
     if not isinstance(model, Sequential):
-        raise TypeError(f"expected a fastmlp.Sequential, got {model!r}")
+        hint = "; its network is model.model_, whose y are class indices" if hasattr(model, "model_") else ""
+        raise TypeError(f"expected a fastmlp.Sequential, got {model!r}{hint}")
     model._need_built()
     name = os.fspath(path)
     if not isinstance(name, str):
         raise TypeError(f"path must be a str or a pathlib.Path, got {name!r}")
     if not name.lower().endswith((".html", ".htm")):
         raise ValueError(f"path must end in .html, got {name!r}")
-    folder = os.path.dirname(os.path.abspath(name))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder} doesn't exist; make it first")
-    if os.path.isdir(name):
-        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
-    return name
+    return atomic.writable(name)
 
 
 def _curves(history: Any) -> Mapping[str, Sequence[float]]:
@@ -214,6 +216,19 @@ def _names(labels: Sequence[Any] | None, count: int, kind: str) -> list[str]:
     return [str(label) for label in labels]
 
 
+def _feature_names(given: Sequence[Any] | None, x: Any, count: int) -> list[str]:
+    """A name for each input: as given, or of the columns of a frame, or numbered."""
+    if given is None:
+        columns = getattr(x, "columns", None)
+        if columns is None or callable(columns) or len(columns) != count:
+            return [f"x{i}" for i in range(count)]
+        given = list(columns)
+    if isinstance(given, (str, bytes)) or len(given) != count:
+        said = repr(given) if isinstance(given, (str, bytes)) else f"{len(given)} names"
+        raise ValueError(f"feature_names must be a list of {count} names, one for each input, got {said}")
+    return [str(name) for name in given]
+
+
 def _are_shares(model: Sequential) -> bool:
     return model._last_activation()[0] in ("softmax", "sigmoid", "log_softmax") or form_of(model) == "softmax"
 
@@ -234,7 +249,7 @@ def _canvas(
     return canvas, min(max(box, 1.0), float(min(shape)))
 
 
-def _predict_seconds(model: Sequential, x: np.ndarray) -> float:
+def _predict_seconds(model: Sequential, x: Any) -> float:
     """Time of a prediction; the first one, which may compile, is behind us."""
     start = time.perf_counter()
     model.predict(x, verbose=0)

@@ -81,7 +81,7 @@ def shares_of(form: str, outputs: np.ndarray) -> np.ndarray:
 
 
 def results(model: Sequential, x: Any, y: Any) -> Results:
-    """Predict and evaluate.
+    """Predict and evaluate samples x, an array or a matrix of scipy.sparse.
 
     Raises:
         ValueError: If x or y doesn't fit the model.
@@ -101,7 +101,7 @@ def results(model: Sequential, x: Any, y: Any) -> Results:
     else:
         target = checks.targets(target, units, np.dtype(np.float64), "the report")
     checks.same_length(rows, target)
-    outputs = model.predict(np.asarray(x), verbose=0)
+    outputs = model.predict(x, verbose=0)
     lost = ~np.isfinite(outputs).all(axis=1)
     if lost.any():
         raise ValueError(
@@ -150,7 +150,7 @@ def _scores(model: Sequential, x: Any, y: Any, kind: str, target: np.ndarray, un
         wanted = target if model.loss.sparse else np.eye(units, dtype=model.dtype)[target]
         if not model.loss.sparse and np.ndim(y) == 2 and np.shape(y)[1] == units:
             wanted = y  # rows may be distributions
-    logs = model.evaluate(np.asarray(x), wanted, verbose=0, return_dict=True)
+    logs = model.evaluate(x, wanted, verbose=0, return_dict=True)
     return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 

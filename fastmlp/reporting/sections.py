@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.arrays import dense
 from fastmlp.callbacks.monitor import direction
 from fastmlp.layers import Dense
 from fastmlp.machine import machine, versions
@@ -207,7 +208,9 @@ def values(found: Results, names: Sequence[str]) -> Markup:
 # ------------------------------------------------------------------ mistakes
 
 
-def mistakes(found: Results, names: Sequence[str], x: np.ndarray, shape: tuple[int, int] | None) -> Markup:
+def mistakes(
+    found: Results, names: Sequence[str], x: Any, shape: tuple[int, int] | None, inputs: Sequence[str]
+) -> Markup:
     """The wrong predictions that the model was surest of: as pictures, or as rows of numbers."""
     wrong = found.wrong
     n = len(found.true)
@@ -229,8 +232,8 @@ def mistakes(found: Results, names: Sequence[str], x: np.ndarray, shape: tuple[i
             picture = tag("img", src=pictures.ink(level), alt=alt, width=shape[1], height=shape[0], class_="ink")
             made.append(figure(picture, caption=join([tag("b", said), text(f"true {true}")], "<br>")))
         return join([tag("p", heading + ": what it was taken for, and the truth."), tag("div", *made, class_="images")])
-    flat = x[shown].reshape(count, -1)
-    head = ["Row", "True", "Predicted", *(f"x{j}" for j in range(min(flat.shape[1], _COLUMNS)))]
+    flat = dense(x[shown]).reshape(count, -1)
+    head = ["Row", "True", "Predicted", *inputs[:_COLUMNS]]
     lines = [
         [row, _truth(found, names, row), _answer(found, names, row), *map(number, numbers[:_COLUMNS])]
         for row, numbers in zip(map(int, shown), flat)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, at every moment.
+"""Files that are whole or not there, at every moment, and where they lie.
 
 A file is written under a name that only this module gives, flushed to the disk, and takes its place by being renamed. A
 process that is killed on the way leaves that file behind; the next one that writes into the folder removes it.
@@ -21,6 +21,37 @@ _UNFINISHED = re.compile(r"\.fastmlp-[0-9a-f]{16}\.unfinished")
 _ABANDONED = 3600.0
 
 
+def readable(path: str | os.PathLike[str]) -> str:
+    """The path of a file that is there.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        IsADirectoryError: If it is a folder.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"there is no file {name}")
+    return name
+
+
+def writable(path: str | os.PathLike[str]) -> str:
+    """The path of a file that is there or can be.
+
+    Raises:
+        FileNotFoundError: If its folder doesn't exist.
+        IsADirectoryError: If it is a folder.
+    """
+    name = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(name))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"the folder {os.fsdecode(folder)} doesn't exist; make it first")
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name} is a folder; give the path of a file in it")
+    return name
+
+
 def write(
     path: str | os.PathLike[str],
     content: bytes | Callable[[BinaryIO], Any],
@@ -38,9 +69,10 @@ def write(
 
     Raises:
         FileExistsError: If there is one, without overwrite.
+        FileNotFoundError: If its folder doesn't exist.
         OSError: If it can't be written, with the path; the old one stays.
     """
-    name = os.fspath(path)
+    name = writable(path)
     if not overwrite and os.path.exists(name):
         raise FileExistsError(f"{name} exists; pass overwrite=True to replace it")
     if os.path.exists(name) and not os.path.isfile(name):

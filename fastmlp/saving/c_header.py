@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp import arrays, checks
+
 from . import atomic
 from .c_functions import RESTRICT, Quantized, helper
 from .steps import Activation, Affine, LayerNormalization, PReLU, Scale, Step, steps_of
@@ -162,7 +164,7 @@ def _compare(model: Sequential, steps: Sequence[Step], x: Any, y: Any) -> Compar
     from fastmlp.compiled import Network, predict_with
 
     expected = model.predict(x).astype(np.float64)
-    rows = np.asarray(x).reshape(len(expected), -1)
+    rows = arrays.dense(checks.in_rows("x", x)).reshape(len(expected), -1)
     got = predict_with(Network(steps, (rows.shape[1],), np.dtype(np.float32)), rows).astype(np.float64)
     theirs, ours = _classes(model, expected), _classes(model, got)
     difference = float(np.abs(got - expected).max())

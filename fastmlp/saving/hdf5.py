@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.optional import needed
+
 #: Arrays by the path of their group, whose members are called "0", "1", ...; and a text that the group carries.
 Groups = Mapping[str, tuple[str, Sequence[np.ndarray]]]
 
@@ -24,13 +26,7 @@ def need_h5py() -> Any:
     Raises:
         ImportError: If it isn't installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            "Keras's files (.keras, .weights.h5) are read and written by h5py: pip install 'fastmlp[keras-files]'"
-        ) from error
-    return h5py
+    return needed("h5py", "keras-files", "a file of Keras (.keras, .weights.h5)")
 
 
 def written(groups: Groups) -> bytes:

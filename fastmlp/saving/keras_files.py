@@ -4,8 +4,8 @@
     .weights.h5   HDF5, see keras_arrays.py
     .h5           what Keras 2 wrote: only weights are read
 
-What the generators of
-its Dropout and noise layers have drawn so far isn't in its files, so that a training goes on with other masks.
+What the generators of Dropout and noise layers have drawn so far isn't in them, so that a training goes on with other
+masks.
 """
 
 from __future__ import annotations
@@ -166,19 +166,14 @@ def _weights(name: str) -> Iterator[Any]:
             content = _member(archive, _WEIGHTS, name)
         source: Any = io.BytesIO(content)
     else:
-        _check_there(name)
+        atomic.readable(name)
         source = open(name, "rb")  # noqa: SIM115 - closed below
     with source, hdf5.opened(source, name) as file:
         yield file
 
 
-def _check_there(name: str) -> None:
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"there is no file {name}")
-
-
 def _archive(name: str) -> zipfile.ZipFile:
-    _check_there(name)
+    atomic.readable(name)
     try:
         return zipfile.ZipFile(name)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

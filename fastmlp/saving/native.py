@@ -120,9 +120,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
     """Description, empty where there is none, and arrays of a file."""
     from safetensors import SafetensorError, safe_open
 
-    name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"there is no file {name}")
+    name = atomic.readable(path)
     try:
         with safe_open(name, framework="np") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastmlp.activations import Form
 from fastmlp.checks import known_name, positive_int
+from fastmlp.optional import needed
 
 from . import atomic
 from .description import layer_names
@@ -54,11 +55,7 @@ OPERATORS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
 
 def need_onnx() -> Any:
     """The module onnx; ImportError with what to install."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("ONNX files need the package onnx: pip install 'fastmlp[onnx]'") from error
-    return onnx
+    return needed("onnx", "onnx", "an ONNX file")
 
 
 def export(

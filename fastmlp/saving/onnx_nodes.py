@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import atomic
 from .steps import Step
 
 
@@ -107,9 +108,7 @@ def read(onnx: Any, file: str) -> Any:
     """The model in a file; arrays that lie outside it stay there."""
     from google.protobuf.message import DecodeError
 
-    if not os.path.exists(file):
-        raise FileNotFoundError(f"there is no file {file}")
-    with open(file, "rb") as opened:
+    with open(atomic.readable(file), "rb") as opened:
         content = opened.read()
     proto = onnx.ModelProto()
     try:

@@ -200,8 +200,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             f"the path must end in {ENDING}, got {file!r}; files of torch.save may hold code: "
             "load them in torch and give model.state_dict(), or write one with safetensors.torch.save_file"
         )
-    if not os.path.exists(file):
-        raise FileNotFoundError(f"there is no file {file}")
+    atomic.readable(file)
     try:
         return dict(load_file(file))
     except (SafetensorError, TypeError, KeyError) as error:

@@ -58,6 +58,12 @@ class Column:
         """Number of inputs."""
         return (1 if self.kind == "number" else len(self.categories)) + self.flag
 
+    @property
+    def input_names(self) -> list[str]:
+        """What each of its inputs says, in order."""
+        own = [self.name] if self.kind == "number" else [f"{self.name}: {text}" for text in self.categories]
+        return own + [f"{self.name} missing"] * self.flag
+
 
 @dataclass
 class Preprocessing:
@@ -274,7 +280,8 @@ def _decide(values: Any, name: str) -> tuple[Column | None, str]:
     if len(known) >= _MOSTLY * count:
         if _is_running_number(known, name):
             return None, "a number of its own for each row, which says nothing about other rows"
-        mean, scale = float(known.mean()), float(known.std())
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = float(known.mean()), float(known.std())
         if not math.isfinite(scale) or scale == 0:
             return None, f"always {known[0]:g}" if scale == 0 else "numbers too large to work with"
         flag = bool(np.isnan(found).any())

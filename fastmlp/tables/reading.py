@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from fastmlp.optional import needed
+
 #: Cells that stand for a missing value, besides empty ones and pandas's own (NA, NaN, null, None, ...).
 MISSING = ("?", "-")
 
@@ -90,8 +92,7 @@ def _bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def _parquet(name: str) -> Table:
-    import pandas as pd
-
+    pd = needed("pandas", "train", "a table")
     try:
         frame = pd.read_parquet(name)
     except ImportError as error:
@@ -106,8 +107,7 @@ def _parquet(name: str) -> Table:
 
 
 def _parsed(content: bytes, name: str, separator: str | None, encoding: str) -> Table:
-    import pandas as pd
-
+    pd = needed("pandas", "train", "a table")
     text = _decoded(content, name, encoding)
     if not text.strip():
         raise TableError(f"{name} is empty; a table has a header and rows")

@@ -15,6 +15,7 @@ import numpy as np
 import fastmlp
 from fastmlp.callbacks import EarlyStopping, History, LambdaCallback
 from fastmlp.machine import versions
+from fastmlp.optional import needed
 from fastmlp.saving import atomic
 
 from .columns import MAX_CLASSES, Preprocessing, choose_task, class_names, in_order, numbers
@@ -24,6 +25,7 @@ from .reading import Table, TableError
 MIN_ROWS = 20
 
 _VALIDATION = 0.15
+_LARGEST = 1e150  # of a regression, whose loss is a square
 
 
 @dataclass
@@ -121,6 +123,7 @@ class Training:
             labels=self.preprocessing.classes or [target],
             title=f"Predicting {target}",
             draw=False,
+            feature_names=[name for column in self.preprocessing.columns for name in column.input_names],
         )
         return [*written, "report.html"]
 
@@ -236,6 +239,9 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
             frame = frame[~np.isnan(found)]
         if np.isfinite(found).sum() and np.nanmin(found) == np.nanmax(found):
             raise TableError(f"every {target!r} is {found[0]:g}, so there is nothing to learn")
+        largest = np.nanmax(np.abs(found), initial=0)
+        if largest > _LARGEST:
+            raise TableError(f"{target!r} has {largest:g}, too large to be squared; divide it, or take its logarithm")
         _enough(frame, target)
         return frame, task, [], notes
     names = class_names(frame[target])
@@ -243,8 +249,8 @@ def _rows_with_target(table: Table, target: str, task: str | None) -> tuple[Any,
     rare = {name for name, count in rows_of.items() if count < 3}
     if len(rows_of) > MAX_CLASSES or len(rare) > len(rows_of) / 2:
         raise TableError(
-            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, too many to be classes; "
-            "give another --target, or --task regression if they are numbers"
+            f"{target!r} has {len(rows_of)} different values in {len(names)} rows, {len(rare)} of them in fewer than "
+            "3: too many to be classes; give another --target, or --task regression if they are numbers"
         )
     if rare:
         gone = [name not in rare for name in names]
@@ -265,8 +271,7 @@ def _enough(frame: Any, target: str) -> None:
 
 def _split(frame: Any, target: str, task: str, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Places of the rows to train on and to test with; of classes, the same share of each."""
-    from sklearn.model_selection import train_test_split
-
+    train_test_split = needed("sklearn.model_selection", "train", "the split of a table").train_test_split
     names = class_names(frame[target]) if task == "classification" else None
     classes = len(set(names)) if names else 1
     count = max(round(len(frame) * settings.test), classes, 2)
@@ -381,8 +386,7 @@ def measures(
     y: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Measures of all rows, and those of each class."""
-    from sklearn import metrics
-
+    metrics = needed("sklearn.metrics", "train", "a table's results")
     if not preprocessing.classes:
         found = {
             "R2": metrics.r2_score(y, outputs[:, 0]),
