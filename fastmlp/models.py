@@ -18,6 +18,7 @@ from . import plan as plans
 from .activations import Form
 from .batches import Arrays, Batches, Source, inputs_of, split
 from .callbacks import Callback, CallbackList, History
+from .callbacks.base import check_kind as check_callbacks
 from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
@@ -58,7 +59,7 @@ class Sequential:
     ):
         self.name = name or automatic_name("sequential")
         wish = config.floatx() if dtype is None else dtype
-        self.dtype = np.dtype(checks.known_name("dtype", str(np.dtype(wish)), ("float32", "float64")))
+        self.dtype = np.dtype(checks.float_type(wish))
         #: History of the last call of fit.
         self.history: History | None = None
         #: Set by a callback, ends the training behind the batch or epoch.
@@ -141,6 +142,8 @@ class Sequential:
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for samples of that shape; a None in front stands for the batch and is left out."""
+        if not isinstance(input_shape, (list, tuple)):
+            raise TypeError(f"the input shape must be a tuple of sizes, such as (None, 784), got {input_shape!r}")
         shape = tuple(input_shape)
         shape = shape[1:] if shape and shape[0] is None else shape
         self._build(tuple(checks.positive_int("a size in the input shape", size) for size in shape))
@@ -246,7 +249,7 @@ class Sequential:
         Raises:
             ValueError: If a name is unknown, no loss is given, it doesn't fit the last layer, or loss_weights is not 1.
         """
-        if loss_weights is not None and not np.array_equal(np.ravel(loss_weights), [1.0]):
+        if loss_weights is not None and not _is_one(loss_weights):
             raise ValueError(
                 f"loss_weights must be None or 1, as there is one loss, got {loss_weights!r}; give sample_weight or "
                 "another learning_rate instead"
@@ -502,6 +505,7 @@ class Sequential:
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}")
         validates = checks.frequency("validation_freq", validation_freq)
+        check_callbacks(callbacks)
         self._check_trainable()
         if checks.is_batches(x, y):
             if validation_split:
@@ -718,6 +722,7 @@ class Sequential:
         """
         self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
+        check_callbacks(callbacks)
         if checks.is_batches(x, y):
             source: Any = Batches(self, x, steps, None)
             count = steps
@@ -771,7 +776,8 @@ class Sequential:
             if not parts:
                 raise ValueError("the iterable of batches to predict is empty")
             return np.concatenate(parts)
-        rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
+        # Where the model is built, NaN is looked for while the rows are read anyway.
+        rows, shape = self._samples(x, all_finite=not self.built)
         self._build(shape)
         if isinstance(rows, Sparse):
             parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
@@ -1118,6 +1124,14 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"
+
+
+def _is_one(weights: Any) -> bool:
+    """Whether it is 1, or a list of it."""
+    try:
+        return np.array_equal(np.ravel(weights), [1.0])
+    except ValueError:  # rows of different lengths
+        return False
 
 
 def _shapes(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -121,5 +121,5 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], int]:
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, int(file.metadata()["epoch"])  # noqa: SIM118
-    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise OSError(f"backup {path} can't be read ({error}); delete it to start the training anew") from error

@@ -147,7 +147,7 @@ class Preprocessing:
             made._check()
         except OSError as error:
             raise TableError(f"cannot read {path}: {error.strerror or error}; `fastmlp train` writes it") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise TableError(f"{path} is not what `fastmlp train` writes: {error}") from error
         return made
 
@@ -230,7 +230,7 @@ def numbers(values: Any) -> tuple[np.ndarray, list[str]]:
     else:
         try:
             found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=math.nan)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             found = _numbers_among(values, present)
     wrong = present.to_numpy() & np.isnan(found)
     texts = [str(cell) for cell in dict.fromkeys(values[wrong].tolist())]
