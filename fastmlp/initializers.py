@@ -44,15 +44,15 @@ class Constant(Initializer):
 
     def __init__(self, value: float = 0.0):
         super().__init__()
-        if np.ndim(value):
-            finite("value", numbers("value", value))
-        else:
+        if isinstance(value, (int, float)):
             number("value", value)
         self.value = value
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
         """Initial values, float64, of that shape."""
-        return np.full(shape, self.value, np.float64)
+        values = numbers("value", self.value)
+        finite("value", np.atleast_1d(values))
+        return np.full(shape, values, np.float64)
 
 
 class Zeros(Constant):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 
@@ -29,17 +28,3 @@ def machine() -> dict[str, str]:
         "processor": llvm.get_host_cpu_name(),
         "threads": f"{threads.get_num_threads()} of {threads.available()} cores",
     }
-
-
-def memory() -> int:
-    """Bytes that this process can have at most; as good as endless where the system doesn't tell."""
-    try:
-        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        most = 2**62
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return most
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return most if limit == resource.RLIM_INFINITY else min(most, limit)

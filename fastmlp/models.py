@@ -23,6 +23,7 @@ from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .memory import memory
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
 from .saving.onnx_reader import from_onnx as from_onnx
@@ -155,6 +156,7 @@ class Sequential:
             raise ValueError(f"model {self.name!r} has no Dense layer; add one")
         shapes = _shapes(self._layers, shape)
         made = plans.layout(math.prod(shape), stages_of(self._layers, math.prod(shape)), self.dtype)
+        _check_memory(made.size * self.dtype.itemsize)
         theta = aligned_zeros(made.size, self.dtype)
         for layer, before, after in zip(self._layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
@@ -1124,6 +1126,17 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"
+
+
+def _check_memory(size: int) -> None:
+    """ValueError for a network that this machine has no memory for: a description may ask for any size."""
+    most = memory()
+    # Its initial values are drawn in float64, layer by layer, and a training needs about as much again.
+    if 2 * size > most:
+        raise ValueError(
+            f"the network needs {size / 2**30:,.1f} GiB and as much again to be filled, but this machine has "
+            f"{most / 2**30:,.1f} GiB; make it smaller"
+        )
 
 
 def _is_one(weights: Any) -> bool:

@@ -222,7 +222,8 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
         else stage.trained & (TRAIN_WEIGHTS if operations.OPERATIONS[stage.kind][1] else 0)
         for stage in stages
     ]
-    _check_memory((at + max(row)) * np.dtype(dtype).itemsize)
+    if at + max(row) >= 2**60:
+        raise ValueError(f"the network has {at} numbers, more than any memory holds; make it smaller")
     tables = {
         "units": units,
         "row": row,
@@ -237,23 +238,6 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
     arrays: dict[str, Any] = {k: np.array(v, np.int64) for k, v in tables.items()}
     lowest = next((i for i, flags in enumerate(trained) if flags), len(stages))
     return Layout(arrays | {"turn": _turn(units, stages), "lowest": lowest}, tuple(stages), trainable, at, dtype, scale)
-
-
-def _check_memory(size: int) -> None:
-    """ValueError for a network that this machine has no memory for: a description may ask for any size."""
-    from .machine import memory
-
-    most = memory()
-    # Its initial values are drawn in float64, layer by layer, and a training needs about as much again.
-    if 2 * size > most:
-        raise ValueError(
-            f"the network needs {_spoken(size)} and as much again to be filled, but this machine has {_spoken(most)}; "
-            "make it smaller"
-        )
-
-
-def _spoken(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB" if size < 2**80 else "more bytes than can be counted"
 
 
 def folded(stages: Sequence[Stage]) -> tuple[float, Sequence[Stage]]:

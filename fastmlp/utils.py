@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays, checks
+from .memory import memory
 from .random import set_random_seed
 
 __all__ = ["set_random_seed", "to_categorical"]
@@ -34,7 +35,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """
     indices = arrays.numbers("x", x)
     checks.finite("x", indices)
-    if indices.size and (indices.max() >= 2**53 or indices.min() <= -(2**53)):
+    if indices.size and max(float(indices.max()), -float(indices.min())) >= 2**53:
         raise ValueError(f"x has class indices from {indices.min()} to {indices.max()}, which are too large for any")
     indices = indices.astype(np.int64)
     shape = indices.shape[:-1] if indices.ndim > 1 and indices.shape[-1] == 1 else indices.shape
@@ -46,8 +47,6 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(f"x has the class index {indices[at]} at {at}, expected 0 to {classes - 1}")
-    from .machine import memory
-
     if 8 * indices.size * classes > memory():
         raise ValueError(f"{indices.size} rows of {classes} classes are more than the memory of this machine holds")
     rows = np.zeros((indices.size, classes))

@@ -230,6 +230,8 @@ def restore_training_state(model: Sequential, state: Mapping[str, Any]) -> None:
 
 def count_of(name: str, value: Any) -> int:
     """A count or a seed in a file, as int; ValueError unless it is a whole number of at least zero."""
+    if not isinstance(value, (int, float, np.ndarray, np.number)):
+        raise TypeError(f"{name} must be a whole number of at least 0, got {value!r}")
     found = arrays.numbers(name, value)
     if found.ndim or not np.isfinite(found) or found != np.rint(found) or not 0 <= float(found) < 2.0**63:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")

@@ -159,6 +159,8 @@ class Preprocessing:
             raise ValueError("a name is no text")
         if self.task not in ("classification", "regression") or (self.task == "classification") != bool(self.classes):
             raise ValueError("task and classes don't fit")
+        if self.classes and len(set(self.classes)) != max(len(self.classes), 2):
+            raise ValueError(f"classes are at least two and different, but it has {self.classes[:5]}")
         for c in self.columns:
             if c.kind not in ("number", "category") or not isinstance(c.flag, bool):
                 raise ValueError(f"column {c.name!r} is of no known kind")

@@ -274,8 +274,13 @@ def restore_training_state(rng: Random) -> None:
         model.restore_training_state(before)
 
 
+#: Types for which the function is compiled here.
+_COMPILED = ("<f4", "<f8", "|u1")
+
+
 @functools.cache
 def _compiled() -> list:
+    """Functions of two networks."""
     return [model.as_njit() for model in (_models()[0], _models()[3])]
 
 
@@ -284,13 +289,15 @@ def compiled_function(rng: Random) -> None:
     """What as_njit returns, called from Python; memory behind `out` must not be touched."""
     which = rng.randrange(2)
     function, units, shape = _compiled()[which], (CLASSES, 2)[which], ((FEATURES,), (1, FEATURES))[which]
-    types = ("f4", "f8", "u1", "i8", "?") if rng.random() < 0.9 else inputs._DTYPES
+    types = ("f4", "f8", "u1")
     sizes = rng.choice((shape, (4, *shape), (FEATURES,), (4, FEATURES), (0, *shape), (FEATURES + 1,), (4, 2, FEATURES), ()))
     x: object = np.zeros(sizes, rng.choice(types))
     if isinstance(x, np.ndarray) and x.ndim and rng.random() < 0.3:
         x = rng.choice((x[::-1], x[..., ::-1], np.asfortranarray(x), x[..., ::2], x[:1]))
-    if rng.random() < 0.1:
+    if rng.random() < 0.05:
         x = inputs.array(rng, shape)
+        if np.ndim(x) and len(x) > 10**6 or not isinstance(x, np.ndarray) or x.dtype.str not in _COMPILED:
+            return  # each other type is compiled first, to its error
     if rng.random() < 0.5:
         function(x)
         return

@@ -122,10 +122,10 @@ def _odd_memory(rng: Random, shape: tuple[int, ...]) -> object:
         return np.repeat(base, 2, axis=-1)[..., ::2] if base.ndim else base
     if how == 6 and base.size:
         return np.lib.stride_tricks.as_strided(base, base.shape, (0,) * base.ndim)
-    if how == 7 and base.size and base.ndim:
+    if how == 7 and base.size and base.ndim:  # rows that overlap
         return np.lib.stride_tricks.sliding_window_view(np.arange(base.size + 50, dtype=base.dtype), base.shape[-1:])[
             : len(base)
-        ]  # rows that overlap
+        ]
     return base.astype(base.dtype.newbyteorder())
 
 
