@@ -107,7 +107,7 @@ def _odd_memory(rng: Random, shape: tuple[int, ...]) -> object:
     base, how = _numbers(rng, shape, rng.choice(("f4", "f8", "u1"))), rng.randrange(9)
     if how == 0:
         return np.asfortranarray(base)
-    if how == 1:
+    if how == 1 and base.ndim:
         return base[::-1]
     if how == 2 and base.ndim:
         return base[..., ::-1]

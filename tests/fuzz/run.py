@@ -9,6 +9,7 @@ The exit status is 1 where something was found. A crash leaves the name of its i
 
 import argparse
 import faulthandler
+import os
 import sys
 import time
 import traceback
@@ -35,6 +36,7 @@ def main() -> int:
         harness.DOORS[doors[0]](Random(f"{doors[0]} {options.key}"))
         return 0
     faulthandler.enable()
+    os.fsync = lambda handle: None  # thousands of files that nobody needs tomorrow
     harness.limit_memory()
     note = open(options.note, "w") if options.note else None  # noqa: SIM115 - as long as the process
 
