@@ -106,7 +106,9 @@ def _on_host(name: str, values: Any) -> None:
         try:
             elsewhere = values.__dlpack_device__()[0] not in _HOST
         except (TypeError, IndexError) as error:
-            raise TypeError(f"{name} has a __dlpack_device__ that names no device: {error}; give a NumPy array") from None
+            raise TypeError(
+                f"{name} has a __dlpack_device__ that names no device: {error}; give a NumPy array"
+            ) from None
     if elsewhere:
         raise TypeError(
             f"{name} is a {type(values).__name__} in the memory of another device; copy it to the host first, for "

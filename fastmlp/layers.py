@@ -824,8 +824,8 @@ class Normalization(Layer):
                     array[...] = spread
             except ValueError:
                 raise ValueError(
-                    f"layer {self.name!r} has a mean and a variance of shape {values.shape}, which doesn't fit samples of "
-                    f"shape {self.input_shape}"
+                    f"layer {self.name!r} has a mean and a variance of shape {values.shape}, which doesn't fit samples "
+                    f"of shape {self.input_shape}"
                 ) from None
 
     @property

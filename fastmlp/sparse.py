@@ -165,8 +165,8 @@ def _check(name: str, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray,
 def _check_integers(name: str, array: np.ndarray, what: str) -> None:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} is a corrupt sparse matrix: its {what} has shape {array.shape} and type {array.dtype}, one axis of "
-            "integers is needed"
+            f"{name} is a corrupt sparse matrix: its {what} has shape {array.shape} and type {array.dtype}, one axis "
+            "of integers is needed"
         )
 
 

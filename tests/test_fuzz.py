@@ -1,4 +1,4 @@
-"""Hostile input at every door: no crash, no code, no size believed, no hang, errors that say something, models unchanged.
+"""Hostile input at every door: no crash, no code, no size believed, no hang, errors that speak, models unchanged.
 
 The doors are in tests/fuzz/. Here each has some inputs with fixed seeds, in a process of its own that may crash and has
 bounded memory. `pytest -m long tests/test_fuzz.py -s` tries as many as $FASTMLP_FUZZ_SECONDS give time for (600).
@@ -35,8 +35,11 @@ def fuzz(*words, note):
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "FASTMLP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(HERE / "fuzz" / "run.py"), "--note", str(note), *map(str, words)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     last = note.read_text() if note.exists() else "none"
     assert done.returncode == 0, f"status {done.returncode} at input {last}{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -71,8 +74,7 @@ def test_hostile_inputs_by_the_hundred_thousand(doors, tmp_path, seed):
 @compiled_only
 @pytest.mark.parametrize("name", ["predict", "train_on_batch", "from_config"])
 def test_hypothesis_finds_no_input_that_breaks_a_door(doors, name):
-    @settings(max_examples=60, derandomize=True, deadline=None, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False))
     def holds(rng):
         found = doors.try_with(name, "of hypothesis", rng)
@@ -90,7 +92,18 @@ IMPORTS_BY_NAME = {
     "fastmlp/saving/__init__.py": "the modules of fastmlp.saving, by a table of endings",
 }
 FORBIDDEN_CALLS = {"eval", "exec", "__import__", "compile"}
-FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml", "subprocess", "runpy"}
+FORBIDDEN_MODULES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "marshal",
+    "shelve",
+    "joblib",
+    "yaml",
+    "subprocess",
+    "runpy",
+}
 #: What starts programs, or reads code, under an attribute.
 FORBIDDEN_ATTRIBUTES = {("os", "system"), ("os", "popen"), ("os", "execv"), ("torch", "load"), ("np", "load")}
 
@@ -105,9 +118,8 @@ def suspicious(source: str, name: str) -> list[str]:
                 found.append(f"{name}:{node.lineno} {called.id}(")
             elif isinstance(called, ast.Attribute) and called.attr == "import_module" and name not in IMPORTS_BY_NAME:
                 found.append(f"{name}:{node.lineno} import_module(")
-            elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                if (called.value.id, called.attr) in FORBIDDEN_ATTRIBUTES:
-                    found.append(f"{name}:{node.lineno} {called.value.id}.{called.attr}(")
+            elif isinstance(called, ast.Attribute) and (ast.unparse(called.value), called.attr) in FORBIDDEN_ATTRIBUTES:
+                found.append(f"{name}:{node.lineno} {ast.unparse(called)}(")
             for keyword in node.keywords:
                 value = keyword.value
                 if keyword.arg == "allow_pickle" and not (isinstance(value, ast.Constant) and value.value is False):
@@ -115,7 +127,11 @@ def suspicious(source: str, name: str) -> list[str]:
         elif isinstance(node, ast.Import):
             modules = [alias.name.partition(".")[0] for alias in node.names]
             found += [f"{name}:{node.lineno} import {module}" for module in modules if module in FORBIDDEN_MODULES]
-        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").partition(".")[0] in FORBIDDEN_MODULES:
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and not node.level
+            and (node.module or "").partition(".")[0] in FORBIDDEN_MODULES
+        ):
             found.append(f"{name}:{node.lineno} from {node.module}")
     return found
 
@@ -131,8 +147,16 @@ def test_nothing_in_the_sources_runs_code_out_of_data():
 
 
 def test_the_scan_sees_what_it_is_for():
-    for text in ("eval('1')", "import pickle", "from joblib import load", "np.load(f, allow_pickle=True)", "os.system('x')",
-                 "import importlib\nimportlib.import_module(name)", "__import__('os')", "import yaml"):  # fmt: skip
+    for text in (
+        "eval('1')",
+        "import pickle",
+        "from joblib import load",
+        "np.load(f, allow_pickle=True)",
+        "os.system('x')",
+        "import importlib\nimportlib.import_module(name)",
+        "__import__('os')",
+        "import yaml",
+    ):
         assert suspicious(text, "file.py"), text
 
 
@@ -164,29 +188,40 @@ def test_weights_of_which_the_last_cant_be_taken_change_nothing(last):
 
 @pytest.mark.parametrize(
     "call",
-    [lambda model, x: model.predict(x), lambda model, x: model.evaluate(0 * x, [0, 1, 0], callbacks=["none"], verbose=0),
-     lambda model, x: model.fit(0 * x, [0, 1, 0], callbacks=["none"], verbose=0)],
+    [
+        lambda model, x: model.predict(x),
+        lambda model, x: model.evaluate(0 * x, [0, 1, 0], callbacks=["none"], verbose=0),
+        lambda model, x: model.fit(0 * x, [0, 1, 0], callbacks=["none"], verbose=0),
+    ],
     ids=["predict", "evaluate", "fit"],
-)  # fmt: skip
+)
 def test_a_refused_call_builds_nothing(call):
     model = compiled(layers.Dense(2, "softmax"))
-    with np.errstate(invalid="ignore"), pytest.raises((ValueError, TypeError), match="x has inf|callbacks must be"):
+    with np.errstate(invalid="ignore"), pytest.raises((ValueError, TypeError), match=r"x has inf|callbacks must be"):
         call(model, np.array([[0.0, 1.0], [np.inf if "predict" in call.__code__.co_names else 1.0, 1.0], [1.0, 1.0]]))
     assert not model.built
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("optimizer/iterations", np.array(np.nan)), ("optimizer/iterations", np.array(-1)), ("optimizer/learning_rate", -1.0),
-     ("random", np.frombuffer(b'{"bit_generator": "PCG64", "state": {"state": -1, "inc": 0}}', np.uint8)),
-     ("random", np.frombuffer(b"[" * 10**5, np.uint8)), ("random", np.array([0.5])), ("dense/kernel", "text")],
+    [
+        ("optimizer/iterations", np.array(np.nan)),
+        ("optimizer/iterations", np.array(-1)),
+        ("optimizer/learning_rate", -1.0),
+        ("random", np.frombuffer(b'{"bit_generator": "PCG64", "state": {"state": -1, "inc": 0}}', np.uint8)),
+        ("random", np.frombuffer(b"[" * 10**5, np.uint8)),
+        ("random", np.array([0.5])),
+        ("dense/kernel", "text"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_training_state_that_cant_be_taken_changes_nothing(name, value):
     model = small()
     model.fit(np.zeros((4, 2)), [0, 1, 0, 1], verbose=0)
     before = model.training_state()
-    wrong = {key: array + np.ones((), array.dtype) if array.dtype.kind == "f" else array for key, array in before.items()}
+    wrong = {
+        key: array + np.ones((), array.dtype) if array.dtype.kind == "f" else array for key, array in before.items()
+    }
     with pytest.raises((ValueError, TypeError)):
         model.restore_training_state({**wrong, name: value})
     assert equal(model.training_state().values(), before.values())
@@ -270,8 +305,12 @@ def test_diagonals_outside_a_matrix_are_left_out():
 def test_a_network_larger_than_the_memory_is_refused_before_it_is_made(size):
     with pytest.raises(ValueError, match="make it smaller"):
         fastmlp.Sequential([layers.Dense(2)]).build((None, size))
-    config = {"layers": [{"class_name": "InputLayer", "config": {"shape": [3]}},
-                         {"class_name": "Dense", "config": {"units": size}}]}  # fmt: skip
+    config = {
+        "layers": [
+            {"class_name": "InputLayer", "config": {"shape": [3]}},
+            {"class_name": "Dense", "config": {"units": size}},
+        ]
+    }
     if size < 10**300:  # more digits than JSON reads
         with pytest.raises(ValueError, match="make it smaller"):
             models.model_from_json(json.dumps({"class_name": "Sequential", "config": config}))
@@ -295,26 +334,40 @@ def test_rows_of_more_classes_than_the_memory_holds_are_refused():
 
 def onnx_file(path, nodes, constants, sample=(4,)):
     onnx = pytest.importorskip("onnx")
-    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-              for name, shape in (("x", [None, *sample]), ("y", [None, None]))]  # fmt: skip
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", [None, *sample]), ("y", [None, None]))
+    ]
     nodes = [onnx.helper.make_node(*node) for node in nodes]
     arrays = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = onnx.helper.make_graph(nodes, "graph", [values[0]], [values[1]], arrays)
-    path.write_bytes(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]).SerializeToString())
+    path.write_bytes(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]).SerializeToString()
+    )
     return path
+
+
+def _doubling(i):
+    """A Concat of the last constant with itself."""
+    return "Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"]
 
 
 def test_constants_of_an_onnx_file_that_grow_without_measure_are_refused(tmp_path):
     ones = np.ones((256, 1), np.float32)
-    doubled = [("Concat", [f"c{i}"] * 2, [f"c{i + 1}"]) for i in range(40)]
-    doubled[0:0] = [("Identity", ["one"], ["c0"])]
-    for node in doubled[1:]:
-        assert len(node) == 3
-    rows = [("Gather", ["one", "many"], ["wide"]), ("Gather", ["wide", "wide"], ["wider"])]
-    product = [("Transpose", ["one"], ["flat"]), ("Mul", ["one", "flat"], ["c1"]), ("Transpose", ["long"], ["across"]),
-               ("Mul", ["long", "across"], ["c2"])]  # fmt: skip
+    doubled = [("Identity", ["one"], ["c0"]), *(_doubling(i) for i in range(40))]
+    product = [
+        ("Transpose", ["one"], ["flat"]),
+        ("Mul", ["one", "flat"], ["c1"]),
+        ("Transpose", ["long"], ["across"]),
+        ("Mul", ["long", "across"], ["c2"]),
+    ]
     cases = (
-        (rows[:1], "wide", {"one": np.ones((1, 4096), np.float32), "many": np.zeros(10**5, np.int64)}),
+        (doubled, "c40", {"one": ones}),
+        (
+            [("Gather", ["one", "many"], ["wide"])],
+            "wide",
+            {"one": np.ones((1, 4096), np.float32), "many": np.zeros(10**5, np.int64)},
+        ),
         (product, "c2", {"one": ones, "long": np.ones((4096, 1), np.float32)}),
     )
     for nodes, last, constants in cases:
@@ -336,7 +389,9 @@ def test_an_array_that_declares_another_shape_is_not_read(tmp_path, monkeypatch)
         for name in _store.SHAPES:
             archive.writestr(f"{name}.npy", header.getvalue())
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it was read"))
-    with pytest.raises(ValueError, match=r"x_train should be uint8 \(60000, 28, 28\), but is uint8 \(10000000000000,\)"):
+    with pytest.raises(
+        ValueError, match=r"x_train should be uint8 \(60000, 28, 28\), but is uint8 \(10000000000000,\)"
+    ):
         _store.read(path)
 
 
@@ -350,7 +405,7 @@ def test_json_nested_without_end_is_refused(tmp_path, text):
     with pytest.raises(ValueError, match="nested too deeply"):
         models.model_from_json(text)
     save_file({"a": np.zeros(1)}, tmp_path / "model.safetensors", {"fastmlp": text})
-    with pytest.raises(OSError, match="can't be read as a .safetensors file"):
+    with pytest.raises(OSError, match=r"can't be read as a .safetensors file"):
         models.load_model(tmp_path / "model.safetensors")
 
 
@@ -365,14 +420,23 @@ def test_iterations_and_seeds_in_a_file_must_be_counts(tmp_path):
     path, model = tmp_path / "model.safetensors", small()
     arrays = {name: array.copy() for name, array in fastmlp.saving.description.weights_of(model).items()}
     for key, value in (("iterations", -1), ("iterations", 1e400), ("iterations", 0.5), ("seeds", {"dense": -1})):
-        description = {"format": 1, "config": model.get_config(), "compile": None, "iterations": 0, "seeds": {}, key: value}
+        description = {
+            "format": 1,
+            "config": model.get_config(),
+            "compile": None,
+            "iterations": 0,
+            "seeds": {},
+            key: value,
+        }
         save_file(arrays, path, {"fastmlp": json.dumps(description)})
         with pytest.raises(ValueError, match="must be a whole number of at least 0"):
             models.load_model(path)
 
 
 def test_a_backup_of_a_type_that_numpy_lacks_is_an_error_of_its_file(tmp_path):
-    header = json.dumps({"__metadata__": {"epoch": "0"}, "a": {"dtype": "F8_E5M2", "shape": [1], "data_offsets": [0, 1]}})
+    header = json.dumps(
+        {"__metadata__": {"epoch": "0"}, "a": {"dtype": "F8_E5M2", "shape": [1], "data_offsets": [0, 1]}}
+    )
     content = len(header).to_bytes(8, "little") + header.encode() + b"\0"
     (tmp_path / "latest.safetensors").write_bytes(content)
     with pytest.raises(OSError, match=r"backup .* can't be read"):
@@ -403,14 +467,21 @@ def test_a_header_of_very_many_columns_takes_no_time():
     reading._check_header([str(i) for i in range(300_000)], "table.csv")  # minutes, if each were counted
 
 
-@pytest.mark.parametrize("change", [lambda held: {**held, "classes": ["a"]}, lambda held: {**held, "classes": ["a", "a"]},
-                                    lambda held: {**held, "columns": [{**held["columns"][0], "mean": 10**400}]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda held: {**held, "classes": ["a"]},
+        lambda held: {**held, "classes": ["a", "a"]},
+        lambda held: {**held, "columns": [{**held["columns"][0], "mean": 10**400}]},
+    ],
+)
 def test_preprocessing_that_says_something_else_is_refused(tmp_path, change):
     pd = pytest.importorskip("pandas")
     from fastmlp.tables import columns, reading
 
-    made = columns.Preprocessing(columns=[columns.Column("a", "number", 0.0, 1.0, 0.0)], target="b", task="classification",
-                                 classes=["u", "v"])  # fmt: skip
+    made = columns.Preprocessing(
+        columns=[columns.Column("a", "number", 0.0, 1.0, 0.0)], target="b", task="classification", classes=["u", "v"]
+    )
     made.save(tmp_path / "preprocessing.json")
     held = json.loads((tmp_path / "preprocessing.json").read_text())
     (tmp_path / "preprocessing.json").write_text(json.dumps(change(held)))
@@ -441,7 +512,11 @@ def test_preprocessing_that_says_something_else_is_refused(tmp_path, change):
         (lambda: layers.Normalization().adapt([[1e300], [-1e300]]), ValueError, "scale them first"),
         (lambda: fastmlp.activations.relu(np.array([1j])), TypeError, "x holds complex numbers"),
         (lambda: fastmlp.utils.to_categorical([1e300]), ValueError, "too large for any"),
-        (lambda: fastmlp.serialization.deserialize({"class_name": "Dense", "config": {}}, [3]), TypeError, "must be a name"),
+        (
+            lambda: fastmlp.serialization.deserialize({"class_name": "Dense", "config": {}}, [3]),
+            TypeError,
+            "must be a name",
+        ),
     ],
 )
 def test_arguments_of_another_kind_are_named(make, error, match):
@@ -450,5 +525,9 @@ def test_arguments_of_another_kind_are_named(make, error, match):
 
 
 def test_fixed_numbers_that_dont_fit_the_samples_are_named():
-    with pytest.raises(ValueError, match=r"a mean and a variance of shape \(3,\), which doesn't fit samples of shape \(2,\)"):
-        fastmlp.Sequential([layers.Input((2,)), layers.Normalization(mean=[0.0] * 3, variance=[1.0] * 3), layers.Dense(1)])
+    with pytest.raises(
+        ValueError, match=r"a mean and a variance of shape \(3,\), which doesn't fit samples of shape \(2,\)"
+    ):
+        fastmlp.Sequential(
+            [layers.Input((2,)), layers.Normalization(mean=[0.0] * 3, variance=[1.0] * 3), layers.Dense(1)]
+        )

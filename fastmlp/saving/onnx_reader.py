@@ -32,7 +32,7 @@ _OLDEST = 7
 # Each flow holds all steps before it, so that memory grows with the square.
 _MOST_NODES = 10_000
 
-# Constants that are made of others may have this many bytes, and the more the larger those of the file are.
+# Constants that are made of others may together have this many bytes, and so many times those of the file.
 _SMALL, _GROWTH = 1 << 20, 4
 
 
@@ -95,7 +95,7 @@ class _Graph:
         self.known: dict[str, Any] = {tensor.name: array_of(onnx, tensor, folder) for tensor in graph.initializer}
         #: Names of constants that hold the samples' shape, whose number is open: good for a Reshape alone.
         self.shapes: set[str] = set()
-        #: Bytes of the largest constant that nodes may make of others, a few times as large as all that the file holds.
+        #: Bytes that nodes may still make of constants.
         self.most = _SMALL + _GROWTH * sum(array.nbytes for array in self.known.values())
         self.nodes = [Node(onnx, node, folder) for node in graph.node]
         self.outputs = [value.name for value in graph.output]
@@ -152,6 +152,8 @@ class _Graph:
             made = self._flow_after(node, bool(of_shapes))
         else:
             made = constant_after(node, self.most)
+            if not any(isinstance(x, np.ndarray) and np.may_share_memory(made, x) for x in node.given):
+                self.most -= made.nbytes
         if of_shapes and not isinstance(made, Flow):
             self.shapes.add(node.outputs[0])
         self.known[node.outputs[0]] = made

@@ -147,7 +147,9 @@ def _decoded(content: bytes, name: str, encoding: str) -> str:
     except LookupError as error:
         raise TableError(f"the encoding {encoding!r} is unknown; try utf-8 or latin-1") from error
     except ValueError as error:
-        if not isinstance(error, UnicodeDecodeError):  # some codecs have errors, and names of codecs limits, of their own
+        if not isinstance(
+            error, UnicodeDecodeError
+        ):  # some codecs have errors, and names of codecs limits, of their own
             raise TableError(f"{name} can't be read with the encoding {encoding!r}: {error}") from error
         line = content.count(b"\n", 0, error.start) + 1
         raise TableError(

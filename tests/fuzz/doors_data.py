@@ -20,8 +20,14 @@ def _models() -> list[fastmlp.Sequential]:
     classes = fastmlp.Sequential([layers.Input((FEATURES,)), layers.Dense(4, "relu"), layers.Dense(CLASSES, "softmax")])
     classes.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
     one_hot = fastmlp.Sequential(
-        [layers.Input((FEATURES,)), layers.BatchNormalization(), layers.Dropout(0.5, seed=1),
-         layers.Dense(CLASSES, "softmax")], dtype="float64")  # fmt: skip
+        [
+            layers.Input((FEATURES,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5, seed=1),
+            layers.Dense(CLASSES, "softmax"),
+        ],
+        dtype="float64",
+    )
     one_hot.compile("adam", "categorical_crossentropy", ["accuracy", "top_k_categorical_accuracy"])
     values = fastmlp.Sequential([layers.Input((FEATURES,)), layers.Dense(1)])
     values.compile(fastmlp.optimizers.SGD(1e-4, momentum=0.9, clipnorm=1.0), "mse", ["mae"])
@@ -65,12 +71,21 @@ def frame(rng: Random) -> object:
     """A frame of pandas whose columns are something."""
     import pandas as pd
 
-    kinds = (lambda: np.arange(SAMPLES), lambda: ["a"] * SAMPLES, lambda: pd.Series([1, None] * (SAMPLES // 2), dtype="Int64"),
-             lambda: pd.Categorical(["u", "v"] * (SAMPLES // 2)), lambda: pd.date_range("2020", periods=SAMPLES),
-             lambda: [None] * SAMPLES, lambda: [10**400] * SAMPLES, lambda: [1 + 2j] * SAMPLES,
-             lambda: pd.arrays.SparseArray([0, 1] * (SAMPLES // 2)), lambda: [np.inf] * SAMPLES, lambda: [[1]] * SAMPLES,
-             lambda: pd.Series([True, pd.NA] * (SAMPLES // 2), dtype="boolean"),
-             lambda: pd.interval_range(0, SAMPLES))  # fmt: skip
+    kinds = (
+        lambda: np.arange(SAMPLES),
+        lambda: ["a"] * SAMPLES,
+        lambda: pd.Series([1, None] * (SAMPLES // 2), dtype="Int64"),
+        lambda: pd.Categorical(["u", "v"] * (SAMPLES // 2)),
+        lambda: pd.date_range("2020", periods=SAMPLES),
+        lambda: [None] * SAMPLES,
+        lambda: [10**400] * SAMPLES,
+        lambda: [1 + 2j] * SAMPLES,
+        lambda: pd.arrays.SparseArray([0, 1] * (SAMPLES // 2)),
+        lambda: [np.inf] * SAMPLES,
+        lambda: [[1]] * SAMPLES,
+        lambda: pd.Series([True, pd.NA] * (SAMPLES // 2), dtype="boolean"),
+        lambda: pd.interval_range(0, SAMPLES),
+    )
     columns = [rng.choice((kinds[0], rng.choice(kinds)))() for _ in range(rng.choice((FEATURES, FEATURES, 0, 1)))]
     made = pd.concat([pd.Series(column) for column in columns], axis=1) if columns else pd.DataFrame()
     if columns and rng.random() < 0.3:
@@ -83,19 +98,44 @@ def sparse(rng: Random) -> object:
     import scipy.sparse as sp
 
     base = sp.random(SAMPLES, FEATURES, 0.5, random_state=rng.randrange(100), dtype=rng.choice(("f4", "f8")))
-    make = rng.choice((sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_matrix, sp.coo_array, sp.bsr_matrix,
-                       sp.dia_matrix, sp.lil_matrix, sp.dok_matrix))  # fmt: skip
+    make = rng.choice(
+        (
+            sp.csr_matrix,
+            sp.csr_array,
+            sp.csc_matrix,
+            sp.coo_matrix,
+            sp.coo_array,
+            sp.bsr_matrix,
+            sp.dia_matrix,
+            sp.lil_matrix,
+            sp.dok_matrix,
+        )
+    )
     made = make(base)
-    names = [name for name in ("indptr", "indices", "data", "row", "col", "offsets", "rows", "_shape", "coords", "_dict")
-             if name in vars(made)]  # fmt: skip
+    names = [
+        name
+        for name in ("indptr", "indices", "data", "row", "col", "offsets", "rows", "_shape", "coords", "_dict")
+        if name in vars(made)
+    ]
     for _ in range(rng.randrange(3)):
         name = rng.choice(names)
         now = vars(made)[name]
         if name == "_shape":
-            vars(made)[name] = rng.choice(((SAMPLES, FEATURES + 1), (SAMPLES + 3, FEATURES), (2**40, FEATURES), (1, 1),
-                                           (-1, FEATURES), (SAMPLES,), (0, FEATURES)))  # fmt: skip
+            vars(made)[name] = rng.choice(
+                (
+                    (SAMPLES, FEATURES + 1),
+                    (SAMPLES + 3, FEATURES),
+                    (2**40, FEATURES),
+                    (1, 1),
+                    (-1, FEATURES),
+                    (SAMPLES,),
+                    (0, FEATURES),
+                )
+            )
         elif name == "_dict":
-            now[rng.choice(((99, 1), (-1, 0), (0, 99), (2**40, 0), "key", (0,), (0.5, 1)))] = rng.choice((1.0, np.nan, "x"))
+            now[rng.choice(((99, 1), (-1, 0), (0, 99), (2**40, 0), "key", (0,), (0.5, 1)))] = rng.choice(
+                (1.0, np.nan, "x")
+            )
         elif name == "coords":
             vars(made)[name] = tuple(_wrong(rng, np.array(axis)) for axis in now)
         elif isinstance(now, np.ndarray):
@@ -109,7 +149,8 @@ def _wrong(rng: Random, now: np.ndarray) -> object:
         with np.errstate(all="ignore"):
             flat = now.reshape(-1)
             flat[rng.randrange(now.size)] = np.array(
-                rng.choice((-1, 0, 1, 5, 99, 2**31 - 1, 2**40, -(2**31), np.nan, np.inf))).astype(now.dtype)  # fmt: skip
+                rng.choice((-1, 0, 1, 5, 99, 2**31 - 1, 2**40, -(2**31), np.nan, np.inf))
+            ).astype(now.dtype)
         return now
     if how == 4:
         return now[: rng.randrange(len(now) + 1)] if now.ndim else now
@@ -123,6 +164,21 @@ def _wrong(rng: Random, now: np.ndarray) -> object:
     return np.empty(3, object) if rng.random() < 0.2 else np.repeat(now, 2, axis=0)
 
 
+class _Row:
+    """A list-like object of batches that says how long it is. It ends: what never does is read until memory ends."""
+
+    def __init__(self, length: int, batch: object):
+        self._length, self._batch = length, batch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> object:
+        if i >= max(self._length, 3):
+            raise IndexError(i)
+        return self._batch
+
+
 def _batches(rng: Random, x: object, y: object) -> object:
     """An iterable that yields something."""
     how = rng.randrange(8)
@@ -131,9 +187,9 @@ def _batches(rng: Random, x: object, y: object) -> object:
     if how == 1:
         return rng.choice((iter(()), range(0), range(5), {1: 2}, {"ab", "cd"}, map(len, [1, 2])))
     if how == 2:
-        return type("Long", (), {"__len__": lambda self: 10**5, "__getitem__": lambda self, i: None})()
+        return _Row(10**5, None)
     if how == 3:
-        return type("Bad", (), {"__len__": lambda self: -1, "__getitem__": lambda self, i: (x, y)})()
+        return _Row(-1, (x, y))
     if how == 4:
         return iter([(x, y, rng.choice((None, np.zeros(3), "x", -1.0)))])
     return iter([(x, y)] * rng.randrange(3))
@@ -153,12 +209,39 @@ def _arguments(rng: Random, model: fastmlp.Sequential, may_validate: bool) -> di
             given["sample_weight"] = inputs.array(rng, (SAMPLES,))
         elif how == 8 and may_validate:
             own = inputs.array(rng, x.shape), inputs.labels(rng, SAMPLES, CLASSES)
-            given["validation_data"] = rng.choice((own, (x, own[1]), (own[0], y), (x, y, own[1]), own[0], (x,), "xy", 3,
-                                                   _batches(rng, *own), [x, y], (None, None)))  # fmt: skip
+            given["validation_data"] = rng.choice(
+                (
+                    own,
+                    (x, own[1]),
+                    (own[0], y),
+                    (x, y, own[1]),
+                    own[0],
+                    (x,),
+                    "xy",
+                    3,
+                    _batches(rng, *own),
+                    [x, y],
+                    (None, None),
+                )
+            )
         elif how == 9 and may_validate:
-            given[rng.choice(("batch_size", "initial_epoch", "validation_split", "shuffle", "class_weight", "verbose",
-                              "steps_per_epoch", "validation_steps", "validation_freq", "callbacks",
-                              "validation_from"))] = inputs.thing(rng)  # fmt: skip
+            given[
+                rng.choice(
+                    (
+                        "batch_size",
+                        "initial_epoch",
+                        "validation_split",
+                        "shuffle",
+                        "class_weight",
+                        "verbose",
+                        "steps_per_epoch",
+                        "validation_steps",
+                        "validation_freq",
+                        "callbacks",
+                        "validation_from",
+                    )
+                )
+            ] = inputs.thing(rng)
         elif how == 10 and may_validate:
             key = rng.choice((0, 1, 2, 3, -1, 1.0, "1", None, 2**70, True))
             given["class_weight"] = {key: inputs.thing(rng)} if rng.random() < 0.9 else inputs.thing(rng)
@@ -216,7 +299,9 @@ def predict(rng: Random) -> None:
     x = x[: rng.choice((1, SAMPLES))]
     wrong = _x(rng, model, x) if rng.random() < 0.9 else _batches(rng, x, x)
     more = {rng.choice(("batch_size", "steps", "callbacks")): inputs.thing(rng)} if rng.random() < 0.1 else {}
-    call = rng.choice((lambda: model.predict(wrong, **more), lambda: model(wrong), lambda: model.predict_on_batch(wrong)))
+    call = rng.choice(
+        (lambda: model.predict(wrong, **more), lambda: model(wrong), lambda: model.predict_on_batch(wrong))
+    )
     unchanged(model, call)
 
 
@@ -290,13 +375,15 @@ def compiled_function(rng: Random) -> None:
     which = rng.randrange(2)
     function, units, shape = _compiled()[which], (CLASSES, 2)[which], ((FEATURES,), (1, FEATURES))[which]
     types = ("f4", "f8", "u1")
-    sizes = rng.choice((shape, (4, *shape), (FEATURES,), (4, FEATURES), (0, *shape), (FEATURES + 1,), (4, 2, FEATURES), ()))
+    sizes = rng.choice(
+        (shape, (4, *shape), (FEATURES,), (4, FEATURES), (0, *shape), (FEATURES + 1,), (4, 2, FEATURES), ())
+    )
     x: object = np.zeros(sizes, rng.choice(types))
     if isinstance(x, np.ndarray) and x.ndim and rng.random() < 0.3:
         x = rng.choice((x[::-1], x[..., ::-1], np.asfortranarray(x), x[..., ::2], x[:1]))
     if rng.random() < 0.05:
         x = inputs.array(rng, shape)
-        if np.ndim(x) and len(x) > 10**6 or not isinstance(x, np.ndarray) or x.dtype.str not in _COMPILED:
+        if (np.ndim(x) and len(x) > 10**6) or not isinstance(x, np.ndarray) or x.dtype.str not in _COMPILED:
             return  # each other type is compiled first, to its error
     if rng.random() < 0.5:
         function(x)

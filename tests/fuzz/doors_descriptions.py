@@ -22,14 +22,26 @@ _FEW = 10**5
 def everything() -> Sequential:
     """A compiled network with layers of all sorts."""
     fastmlp.utils.set_random_seed(2)
-    model = Sequential([
-        layers.Input((2, 3)), layers.Flatten(), layers.Normalization(mean=[0.0] * 6, variance=[1.0] * 6),
-        layers.Dense(4, "relu", kernel_regularizer="l2", bias_constraint="non_neg"), layers.BatchNormalization(),
-        layers.Dropout(0.25, seed=5), layers.Dense(4, kernel_initializer="he_normal"), layers.PReLU(),
-        layers.LayerNormalization(), layers.LeakyReLU(0.1), layers.Dense(3, "softmax"),
-    ])  # fmt: skip
-    schedule = fastmlp.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9) if hasattr(
-        fastmlp.optimizers, "schedules") else 0.01  # fmt: skip
+    model = Sequential(
+        [
+            layers.Input((2, 3)),
+            layers.Flatten(),
+            layers.Normalization(mean=[0.0] * 6, variance=[1.0] * 6),
+            layers.Dense(4, "relu", kernel_regularizer="l2", bias_constraint="non_neg"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.25, seed=5),
+            layers.Dense(4, kernel_initializer="he_normal"),
+            layers.PReLU(),
+            layers.LayerNormalization(),
+            layers.LeakyReLU(0.1),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    schedule = (
+        fastmlp.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9)
+        if hasattr(fastmlp.optimizers, "schedules")
+        else 0.01
+    )
     model.compile(fastmlp.optimizers.Adam(schedule), "sparse_categorical_crossentropy", ["accuracy"])
     model.fit(np.zeros((4, 2, 3)), [0, 1, 2, 0], verbose=0)
     return model
@@ -38,8 +50,15 @@ def everything() -> Sequential:
 def plain() -> Sequential:
     """A network of the layers that every format has."""
     fastmlp.utils.set_random_seed(2)
-    model = Sequential([layers.Input((4,)), layers.Dense(5, "relu"), layers.BatchNormalization(), layers.Dense(3, "tanh"),
-                        layers.Dense(2, "softmax")])  # fmt: skip
+    model = Sequential(
+        [
+            layers.Input((4,)),
+            layers.Dense(5, "relu"),
+            layers.BatchNormalization(),
+            layers.Dense(3, "tanh"),
+            layers.Dense(2, "softmax"),
+        ]
+    )
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     model.fit(np.zeros((4, 4)), [0, 1, 1, 0], verbose=0)
     return model
@@ -52,8 +71,12 @@ def _configs() -> tuple[dict, ...]:
 
 @functools.cache
 def _texts() -> tuple[str, ...]:
-    return (everything().to_json(), plain().to_json(), plain().to_json(format="keras"),
-            everything().to_json(format="keras"))  # fmt: skip
+    return (
+        everything().to_json(),
+        plain().to_json(),
+        plain().to_json(format="keras"),
+        everything().to_json(format="keras"),
+    )
 
 
 @functools.cache
@@ -61,8 +84,7 @@ def _described() -> tuple[dict, ...]:
     from fastmlp.saving.description import compile_of
 
     made = compile_of(everything())
-    return tuple([*made["metrics"], made["optimizer"], made["loss"],
-                  *everything().get_config()["layers"]])  # fmt: skip
+    return tuple([*made["metrics"], made["optimizer"], made["loss"], *everything().get_config()["layers"]])
 
 
 def use(model: Sequential) -> None:
@@ -103,10 +125,28 @@ def deserialize(rng: Random) -> None:
 def _arguments(rng: Random, cls: type, count: int) -> dict[str, object]:
     """Those that it needs, and some more."""
     known = serialization._parameters(cls)
-    needed = {"units": 3, "rate": 0.5, "activation": "relu", "scale": 2.0, "shape": (4,), "initial_learning_rate": 0.1,
-              "decay_steps": 3, "decay_rate": 0.5, "end_learning_rate": 0.01, "boundaries": [1], "values": [0.1, 0.2],
-              "first_decay_steps": 2, "thresholds": 0.5, "recall": 0.5, "precision": 0.5, "specificity": 0.5,
-              "sensitivity": 0.5, "stddev": 0.1, "num_classes": 3, "schedule": lambda epoch: 0.1}  # fmt: skip
+    needed = {
+        "units": 3,
+        "rate": 0.5,
+        "activation": "relu",
+        "scale": 2.0,
+        "shape": (4,),
+        "initial_learning_rate": 0.1,
+        "decay_steps": 3,
+        "decay_rate": 0.5,
+        "end_learning_rate": 0.01,
+        "boundaries": [1],
+        "values": [0.1, 0.2],
+        "first_decay_steps": 2,
+        "thresholds": 0.5,
+        "recall": 0.5,
+        "precision": 0.5,
+        "specificity": 0.5,
+        "sensitivity": 0.5,
+        "stddev": 0.1,
+        "num_classes": 3,
+        "schedule": lambda epoch: 0.1,
+    }
     given = {p.name: needed[p.name] for p in known.values() if p.default is p.empty and p.name in needed}
     for name in rng.sample(sorted(known), min(count, len(known))):
         given[name] = inputs.thing(rng)
@@ -161,7 +201,9 @@ def constructors(rng: Random) -> None:
     """Sequential itself, and layers added to one."""
     how = rng.randrange(3)
     if how == 0:
-        Sequential(inputs.thing(rng), name=rng.choice((None, inputs.thing(rng))), dtype=rng.choice((None, inputs.thing(rng))))
+        Sequential(
+            inputs.thing(rng), name=rng.choice((None, inputs.thing(rng))), dtype=rng.choice((None, inputs.thing(rng)))
+        )
     elif how == 1:
         model = Sequential([layers.Input((4,)), layers.Dense(2)])
         model.add(rng.choice((inputs.thing(rng), model.layers[0], layers.Input((3,)), layers.Flatten())))
@@ -174,14 +216,22 @@ def callback_arguments(rng: Random) -> None:
     """Callbacks that were made with arguments of any kind, in a training."""
     import tempfile
 
-    names = [name for name in callbacks.__all__ if name not in ("Callback", "CallbackList", "TensorBoard", "ProgbarLogger")]
+    names = [
+        name for name in callbacks.__all__ if name not in ("Callback", "CallbackList", "TensorBoard", "ProgbarLogger")
+    ]
     cls = getattr(callbacks, rng.choice(names))
     with tempfile.TemporaryDirectory() as folder:
         known = inspect.signature(cls.__init__).parameters
-        needed = {"filepath": f"{folder}/model.safetensors", "filename": f"{folder}/log.csv", "backup_dir": f"{folder}/b",
-                  "schedule": lambda epoch, rate=0.1: 0.1}  # fmt: skip
+        needed = {
+            "filepath": f"{folder}/model.safetensors",
+            "filename": f"{folder}/log.csv",
+            "backup_dir": f"{folder}/b",
+            "schedule": lambda epoch, rate=0.1: 0.1,
+        }
         given: dict[str, object] = {name: needed[name] for name in known if name in needed}
-        optional = [name for name in known if name not in ("self", "filepath", "filename", "backup_dir", "log_dir", "kwargs")]
+        optional = [
+            name for name in known if name not in ("self", "filepath", "filename", "backup_dir", "log_dir", "kwargs")
+        ]
         for name in rng.sample(optional, min(len(optional), rng.choice((1, 2)))):
             given[name] = inputs.thing(rng)
         made = cls(**given)

@@ -98,8 +98,26 @@ def _safetensors(rng: Random, content: bytes) -> bytes:
 
 
 def _header_value(rng: Random) -> object:
-    return rng.choice(("F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "BOOL", "U8", "F64", "C64", "F4", [0, 4], [5], [0],
-                       [2**40, 4], [], inputs.value(rng)))  # fmt: skip
+    return rng.choice(
+        (
+            "F16",
+            "BF16",
+            "F8_E4M3",
+            "F8_E5M2",
+            "I64",
+            "BOOL",
+            "U8",
+            "F64",
+            "C64",
+            "F4",
+            [0, 4],
+            [5],
+            [0],
+            [2**40, 4],
+            [],
+            inputs.value(rng),
+        )
+    )
 
 
 @door
@@ -112,7 +130,9 @@ def safetensors_model(rng: Random) -> None:
 def safetensors_weights(rng: Random) -> None:
     number = rng.randrange(2)
     model = _targets()[number]
-    path = _file("weights.safetensors", _safetensors(rng, _valid(rng.choice((".safetensors", ".weights.safetensors")))[number]))
+    path = _file(
+        "weights.safetensors", _safetensors(rng, _valid(rng.choice((".safetensors", ".weights.safetensors")))[number])
+    )
     _load_weights(model, path)
 
 
@@ -137,14 +157,18 @@ def torch_dict(rng: Random) -> None:
         name = rng.choice(list(state))
         how = rng.randrange(4)
         if how == 0:
-            state[rng.choice((*inputs.TEXTS, "0.weight.weight", "weight", "99999999999999999999.weight", 3, None))] = state.pop(
-                name)  # fmt: skip
+            state[rng.choice((*inputs.TEXTS, "0.weight.weight", "weight", "99999999999999999999.weight", 3, None))] = (
+                state.pop(name)
+            )
         elif how == 1:
             state[name] = inputs.thing(rng)
         else:
             state[name] = inputs.array(rng, np.shape(state[name]))
-    more = {rng.choice(("activation", "output_activation", "input_shape", "name")): inputs.thing(rng)} if (
-        rng.random() < 0.3) else {}  # fmt: skip
+    more = (
+        {rng.choice(("activation", "output_activation", "input_shape", "name")): inputs.thing(rng)}
+        if (rng.random() < 0.3)
+        else {}
+    )
     use(from_torch(state, **{"activation": "relu", **more}))
 
 
@@ -202,8 +226,13 @@ def keras_model(rng: Random) -> None:
 @door
 def keras_weights(rng: Random) -> None:
     number = rng.randrange(2)
-    _load_weights(_targets()[number], _file("weights.h5" if rng.random() < 0.1 else "weights.weights.h5",
-                                            inputs.damaged(rng, _valid(".weights.h5")[number])))  # fmt: skip
+    _load_weights(
+        _targets()[number],
+        _file(
+            "weights.h5" if rng.random() < 0.1 else "weights.weights.h5",
+            inputs.damaged(rng, _valid(".weights.h5")[number]),
+        ),
+    )
 
 
 # ------------------------------------------------------------------ ONNX
@@ -249,7 +278,9 @@ def _scalar(rng: Random, field, held):
     if field.cpp_type == field.CPPTYPE_STRING:
         if field.type == field.TYPE_BYTES:
             return inputs.damaged(rng, held if isinstance(held, bytes) else b"none")
-        return rng.choice((*inputs.TEXTS, "x", "input", "Concat", "Reshape", "Gather", "Transpose", "Where", "ReduceMean", "Sub"))
+        return rng.choice(
+            (*inputs.TEXTS, "x", "input", "Concat", "Reshape", "Gather", "Transpose", "Where", "ReduceMean", "Sub")
+        )
     if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
         return rng.choice((0.0, -1.0, float("nan"), float("inf"), 1e38))
     return rng.choice((0, 1, -1, 2, 3, 5, 7, 100, 2**31 - 1, 2**40, 2**62, -(2**63)))
@@ -278,22 +309,51 @@ def onnx_graph(rng: Random) -> None:
     from fastmlp.saving.onnx_operators import _CONSTANTS, OPERATORS
 
     sizes = (1, 2, 3, 4)
-    constants = [numpy_helper.from_array(
-        np.ones(rng.choice(((), (1,), (4,), (4, 4), (4, 2), (1, 4), (0,), (2, 3, 4))), rng.choice((np.float32, np.int64))),
-        f"c{i}") for i in range(4)]  # fmt: skip
+    constants = [
+        numpy_helper.from_array(
+            np.ones(
+                rng.choice(((), (1,), (4,), (4, 4), (4, 2), (1, 4), (0,), (2, 3, 4))),
+                rng.choice((np.float32, np.int64)),
+            ),
+            f"c{i}",
+        )
+        for i in range(4)
+    ]
     names = ["x", *(constant.name for constant in constants)]
     nodes = []
     for i in range(rng.randrange(1, 12)):
         operator = rng.choice((*OPERATORS, *_CONSTANTS, "Reshape", "Shape", "MatMul", "Gemm"))
         domain, _, name = operator.rpartition(".")
         given = [rng.choice((names[-1], rng.choice(names))) for _ in range(rng.choice((1, 2, 2, 3, 4, 6)))]
-        attributes = {rng.choice(("axis", "axes", "perm", "to", "alpha", "epsilon", "min", "max", "value", "keepdims", "transB",
-                                  "scale", "offset", "gamma", "beta", "approximate")): rng.choice(
-            (0, 1, -1, 2**40, 0.5, float("nan"), [0], [1, 0], [7], "text", constants[0]))
-            for _ in range(rng.randrange(3))}  # fmt: skip
+        attributes = {
+            rng.choice(
+                (
+                    "axis",
+                    "axes",
+                    "perm",
+                    "to",
+                    "alpha",
+                    "epsilon",
+                    "min",
+                    "max",
+                    "value",
+                    "keepdims",
+                    "transB",
+                    "scale",
+                    "offset",
+                    "gamma",
+                    "beta",
+                    "approximate",
+                )
+            ): rng.choice((0, 1, -1, 2**40, 0.5, float("nan"), [0], [1, 0], [7], "text", constants[0]))
+            for _ in range(rng.randrange(3))
+        }
         nodes.append(helper.make_node(name, given, [f"n{i}"], domain=domain, **attributes))
         names.append(f"n{i}")
-    shape = [rng.choice((None, "n", 1, *sizes)), *(rng.choice((4, 4, None, 2**40, *sizes)) for _ in range(rng.choice((1, 1, 2))))]
+    shape = [
+        rng.choice((None, "n", 1, *sizes)),
+        *(rng.choice((4, 4, None, 2**40, *sizes)) for _ in range(rng.choice((1, 1, 2)))),
+    ]
     x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
     y = helper.make_tensor_value_info(names[-1], onnx.TensorProto.FLOAT, [None, None])
     graph = helper.make_graph(nodes, "graph", [x], [y], constants)
@@ -311,7 +371,9 @@ def npz(rng: Random) -> None:
     arrays: dict = {name: np.zeros(shape, np.uint8) for name, shape in _SHAPES.items()}
     content = io.BytesIO()
     if rng.random() < 0.4:
-        arrays[rng.choice(list(arrays))] = rng.choice((np.zeros(3), np.array([object()]), np.zeros((6, 2, 2), "O"), np.array("x")))
+        arrays[rng.choice(list(arrays))] = rng.choice(
+            (np.zeros(3), np.array([object()]), np.zeros((6, 2, 2), "O"), np.array("x"))
+        )
     np.savez_compressed(content, **arrays) if rng.random() < 0.5 else np.savez(content, **arrays)
     made = content.getvalue()
     if rng.random() < 0.8:
@@ -346,7 +408,8 @@ def idx(rng: Random) -> None:
 # ------------------------------------------------------------------ tables and the command line
 
 _CSV = b"height,town,weight,group\n" + b"".join(
-    b"%d.5,%s,%d,%s\n" % (150 + i, (b"Bonn", b'"K,ln"', b"")[i % 3], 40 + i * 7 % 50, (b"a", b"b")[i % 2]) for i in range(24)
+    b"%d.5,%s,%d,%s\n" % (150 + i, (b"Bonn", b'"K,ln"', b"")[i % 3], 40 + i * 7 % 50, (b"a", b"b")[i % 2])
+    for i in range(24)
 )
 
 
@@ -358,13 +421,47 @@ def _csv(rng: Random) -> bytes:
         lines = _CSV.split(b"\n")
         at = rng.randrange(len(lines))
         cells = lines[at].split(b",")
-        cells[rng.randrange(len(cells))] = rng.choice((b"", b'"', b'""', b"1e999", b"nan", b"-inf", b"x" * 10**5, b"\xff", b"=cmd()",
-                                                      b"height", b"1_000", b"0x10", b"\r", b"9" * 400, b"True"))  # fmt: skip
+        cells[rng.randrange(len(cells))] = rng.choice(
+            (
+                b"",
+                b'"',
+                b'""',
+                b"1e999",
+                b"nan",
+                b"-inf",
+                b"x" * 10**5,
+                b"\xff",
+                b"=cmd()",
+                b"height",
+                b"1_000",
+                b"0x10",
+                b"\r",
+                b"9" * 400,
+                b"True",
+            )
+        )
         lines[at] = b",".join(cells)
         return b"\n".join(lines)
     if how == 2:
-        return rng.choice((b"", b"\n\n", b",", b"a", b"a,b\n", b"\0", b"\xff\xfe", b'"', b"a;b|c\t\n1;2\n", b",,,\n1,2,3,4\n",
-                           b"a,a\n1,2\n", b"a" + b",a" * 3000 + b"\n", b"\x0b\n1", b"\x1c1\n2\n", b"a\n" + b'"' * 9))  # fmt: skip
+        return rng.choice(
+            (
+                b"",
+                b"\n\n",
+                b",",
+                b"a",
+                b"a,b\n",
+                b"\0",
+                b"\xff\xfe",
+                b'"',
+                b"a;b|c\t\n1;2\n",
+                b",,,\n1,2,3,4\n",
+                b"a,a\n1,2\n",
+                b"a" + b",a" * 3000 + b"\n",
+                b"\x0b\n1",
+                b"\x1c1\n2\n",
+                b"a\n" + b'"' * 9,
+            )
+        )
     return inputs.damaged(rng, _CSV)
 
 
@@ -376,8 +473,26 @@ def table(rng: Random) -> None:
     path = _file(rng.choice(("table.csv", "table.csv", "table.tsv")), _csv(rng))
     more = {}
     if rng.random() < 0.3:
-        more["encoding"] = rng.choice(("latin-1", "utf-16", "idna", "punycode", "undefined", "hex", "zlib", "rot13", "", "x" * 500,
-                                       "unicode_escape", "raw_unicode_escape", "mbcs", "\0", "utf-7", "cp037"))  # fmt: skip
+        more["encoding"] = rng.choice(
+            (
+                "latin-1",
+                "utf-16",
+                "idna",
+                "punycode",
+                "undefined",
+                "hex",
+                "zlib",
+                "rot13",
+                "",
+                "x" * 500,
+                "unicode_escape",
+                "raw_unicode_escape",
+                "mbcs",
+                "\0",
+                "utf-7",
+                "cp037",
+            )
+        )
     if rng.random() < 0.3:
         more["separator"] = rng.choice((",", ";", "\t", " ", "a", '"', "1"))
     read = reading.read_table(path, **more)
@@ -416,12 +531,14 @@ def predict_folder(rng: Random) -> None:
     from fastmlp.tables import predict_table, read_table
 
     model, text = _trained()
-    content = rng.choice((
-        lambda: inputs.damaged(rng, text),
-        lambda: json.dumps(inputs.changed(rng, json.loads(text))).encode(),
-        lambda: json.dumps(inputs.changed(rng, json.loads(text))).encode(),
-        lambda: rng.choice((b"[" * 10**5, b"3", b"[]", b"null", b'{"columns":' * 10**4)),
-    ))()  # fmt: skip
+    content = rng.choice(
+        (
+            lambda: inputs.damaged(rng, text),
+            lambda: json.dumps(inputs.changed(rng, json.loads(text))).encode(),
+            lambda: json.dumps(inputs.changed(rng, json.loads(text))).encode(),
+            lambda: rng.choice((b"[" * 10**5, b"3", b"[]", b"null", b'{"columns":' * 10**4)),
+        )
+    )()
     folder = _folder() / "valid-changed"
     folder.mkdir(exist_ok=True)
     (folder / "preprocessing.json").write_bytes(content)
@@ -435,16 +552,76 @@ def command_line(rng: Random) -> None:
     from fastmlp import cli
 
     path = _file("table.csv", _CSV if rng.random() < 0.7 else _csv(rng))
-    words = rng.choice((
-        ["train", path, "--target", "group", "--epochs", "1", "--hidden", "2", "--out", str(_folder() / "valid-out")],
-        ["predict", str(_folder() / "valid-trained"), path, "--out", "-"],
-        ["digits", "--epochs", "x"], ["completion", "bash"], ["info"], ["no-such"], []))  # fmt: skip
+    words = rng.choice(
+        (
+            [
+                "train",
+                path,
+                "--target",
+                "group",
+                "--epochs",
+                "1",
+                "--hidden",
+                "2",
+                "--out",
+                str(_folder() / "valid-out"),
+            ],
+            ["predict", str(_folder() / "valid-trained"), path, "--out", "-"],
+            ["digits", "--epochs", "x"],
+            ["completion", "bash"],
+            ["info"],
+            ["no-such"],
+            [],
+        )
+    )
     _trained()
     words = list(words)
-    options = ("--target", "--task", "--test", "--hidden", "--activation", "--batch-size", "--learning-rate", "--seed",
-               "--separator", "--encoding", "--epochs", "-h", "--", "-", "--version")  # fmt: skip
-    values = ("", "0", "-1", "nan", "inf", "1e400", "9" * 30, "9" * 5000, "group", "town", "weight", "0.5", ",", "1,2", "2,,", "relu",
-              "softmax", "\u0663", "²", "é", ";;", "\\t", "zlib", "undefined", "punycode", "/", "classification")  # fmt: skip
+    options = (
+        "--target",
+        "--task",
+        "--test",
+        "--hidden",
+        "--activation",
+        "--batch-size",
+        "--learning-rate",
+        "--seed",
+        "--separator",
+        "--encoding",
+        "--epochs",
+        "-h",
+        "--",
+        "-",
+        "--version",
+    )
+    values = (
+        "",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "1e400",
+        "9" * 30,
+        "9" * 5000,
+        "group",
+        "town",
+        "weight",
+        "0.5",
+        ",",
+        "1,2",
+        "2,,",
+        "relu",
+        "softmax",
+        "\u0663",
+        "²",
+        "é",
+        ";;",
+        "\\t",
+        "zlib",
+        "undefined",
+        "punycode",
+        "/",
+        "classification",
+    )
     for _ in range(rng.choice((0, 1, 1, 2))):
         option = rng.choice(options)
         words += [option, rng.choice(values)] if rng.random() < 0.8 else [rng.choice(values)]

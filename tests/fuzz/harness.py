@@ -1,7 +1,7 @@
 """What every door is held to: nothing but its documented errors, soon, in bounded memory, with the model as it was.
 
-A door is a function of a Random that makes one hostile input and hands it to the library. A door that wants a model left
-alone hands its calls to `Guarded`.
+A door is a function of a Random that makes one hostile input and hands it to the library. A door whose model must be
+left alone hands its calls to `unchanged`.
 """
 
 import contextlib
@@ -98,7 +98,10 @@ def _timed() -> Iterator[None]:
         raise TookTooLong
 
     # Of computing; and fifteen times as many by the clock, for what waits on something.
-    timers = ((signal.ITIMER_PROF, signal.SIGPROF, MOST_SECONDS), (signal.ITIMER_REAL, signal.SIGALRM, 15 * MOST_SECONDS))
+    timers = (
+        (signal.ITIMER_PROF, signal.SIGPROF, MOST_SECONDS),
+        (signal.ITIMER_REAL, signal.SIGALRM, 15 * MOST_SECONDS),
+    )
     before = [signal.signal(number, late) for _, number, _ in timers]
     for timer, _, seconds in timers:
         signal.setitimer(timer, seconds)
@@ -156,9 +159,15 @@ def _where(error: BaseException) -> str:
 
 
 def try_many(
-    name: str, *, seed: int, inputs: int | None = None, seconds: float | None = None, strict: bool = False,
-    note: Callable[[str, str], None] = lambda name, key: None, most_findings: int = 20,
-) -> tuple[int, list[Finding]]:  # fmt: skip
+    name: str,
+    *,
+    seed: int,
+    inputs: int | None = None,
+    seconds: float | None = None,
+    strict: bool = False,
+    note: Callable[[str, str], None] = lambda name, key: None,
+    most_findings: int = 20,
+) -> tuple[int, list[Finding]]:
     """So many inputs, or as many as there is time for: how many it were, and what was found, a kind once."""
     findings: dict[str, Finding] = {}
     begin, count = time.monotonic(), 0

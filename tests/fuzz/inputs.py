@@ -1,6 +1,6 @@
 """Hostile inputs, each made by a random generator: values, arrays, damaged bytes, changed descriptions.
 
-All of them take a `random.Random`, or what behaves like one, so that plain seeds, Hypothesis and Atheris can drive them.
+All of them take a `random.Random`, or what behaves like one: plain seeds, Hypothesis and Atheris can drive them.
 """
 
 import copy
@@ -14,13 +14,72 @@ import numpy as np
 # ------------------------------------------------------------------ values
 
 #: Numbers at edges: of types, of memory, of sense.
-NUMBERS = (0, -1, 1, 2, 3, 7, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32, 2**48, 2**63 - 1, 2**63, 2**64, 10**30,
-           10**400, -(2**31), -(2**63), 0.0, -0.0, 0.5, 1.0, 1.5, -3.25, 1e-320, 1e-45, 1e30, 1e39, 1e308, -1e308,
-           float("inf"), float("-inf"), float("nan"))  # fmt: skip
+NUMBERS = (
+    0,
+    -1,
+    1,
+    2,
+    3,
+    7,
+    127,
+    255,
+    256,
+    65535,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**48,
+    2**63 - 1,
+    2**63,
+    2**64,
+    10**30,
+    10**400,
+    -(2**31),
+    -(2**63),
+    0.0,
+    -0.0,
+    0.5,
+    1.0,
+    1.5,
+    -3.25,
+    1e-320,
+    1e-45,
+    1e30,
+    1e39,
+    1e308,
+    -1e308,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+)
 
-TEXTS = ("", " ", "relu", "softmax", "linear", "sigmoid", "mse", "adam", "no such name", "\0", "../../x", "a/b", "{0.__class__}",
-         "%s%n", "nan", "1e999", "é\u202e", "x" * 3000, "__class__", "os.system", "eval", "float64", "float16", "Dense",
-         "Sequential")  # fmt: skip
+TEXTS = (
+    "",
+    " ",
+    "relu",
+    "softmax",
+    "linear",
+    "sigmoid",
+    "mse",
+    "adam",
+    "no such name",
+    "\0",
+    "../../x",
+    "a/b",
+    "{0.__class__}",
+    "%s%n",
+    "nan",
+    "1e999",
+    "é\u202e",
+    "x" * 3000,
+    "__class__",
+    "os.system",
+    "eval",
+    "float64",
+    "float16",
+    "Dense",
+    "Sequential",
+)
 
 
 def value(rng: Random, depth: int = 0):
@@ -40,22 +99,71 @@ def value(rng: Random, depth: int = 0):
         return [value(rng, depth + 1) for _ in range(rng.randrange(4))]
     if kind == 7:
         return {rng.choice(TEXTS): value(rng, depth + 1) for _ in range(rng.randrange(3))}
-    return {"class_name": rng.choice(("Dense", "Adam", "HeNormal", "L2", "nothing", 3)), "config": value(rng, depth + 1)}
+    return {
+        "class_name": rng.choice(("Dense", "Adam", "HeNormal", "L2", "nothing", 3)),
+        "config": value(rng, depth + 1),
+    }
 
 
 def thing(rng: Random):
     """Anything Python has, as an argument."""
     if rng.random() < 0.7:
         return value(rng)
-    return rng.choice((b"bytes", (), (1,), set(), 1j, object(), len, int, np.float32(0.5), np.int64(3), np.bool_(True),
-                       np.array(0.5), np.array([]), np.array([0.1, 0.2]), np.nan, range(3), datetime.date(2020, 1, 1),
-                       np.datetime64("NaT"), "x" * 10, np.float16(7), Ellipsis))  # fmt: skip
+    return rng.choice(
+        (
+            b"bytes",
+            (),
+            (1,),
+            set(),
+            1j,
+            object(),
+            len,
+            int,
+            np.float32(0.5),
+            np.int64(3),
+            np.bool_(True),
+            np.array(0.5),
+            np.array([]),
+            np.array([0.1, 0.2]),
+            np.nan,
+            range(3),
+            datetime.date(2020, 1, 1),
+            np.datetime64("NaT"),
+            "x" * 10,
+            np.float16(7),
+            Ellipsis,
+        )
+    )
 
 
 # ------------------------------------------------------------------ arrays
 
-_DTYPES = ("f4", "f8", "f2", "g", ">f4", ">f8", "u1", "i1", "i4", "i8", "u8", ">i4", "?", "c8", "c16", "O", "U3", "S3",
-           "M8[s]", "m8[s]", "V8", "f4,i4", "i2", "u4")  # fmt: skip
+_DTYPES = (
+    "f4",
+    "f8",
+    "f2",
+    "g",
+    ">f4",
+    ">f8",
+    "u1",
+    "i1",
+    "i4",
+    "i8",
+    "u8",
+    ">i4",
+    "?",
+    "c8",
+    "c16",
+    "O",
+    "U3",
+    "S3",
+    "M8[s]",
+    "m8[s]",
+    "V8",
+    "f4,i4",
+    "i2",
+    "u4",
+)
 
 _EXTREMES = (np.nan, np.inf, -np.inf, 1e-320, 1e-45, 1e39, 1e300, -1e300, 0.0, -0.0, 255, 256, -1, 2**31, 2**53, 2**63)
 
@@ -170,10 +278,22 @@ def _odd_kind(rng: Random, shape: tuple[int, ...]) -> object:
     if how == 8:
         return rng.choice(("text", 7, 0.5, {}, {"x": base}, set(), object(), len, 1j, iter(()), range(3)))
     if how == 9:
-        return type("Interface", (), {"__array_interface__": rng.choice((
-            {}, None, {"shape": shape, "typestr": "<f4"}, {"shape": (-1, 5), "typestr": "<f4", "version": 3},
-            # None that lies about the size of its memory: NumPy believes it, as it believes any address.
-            {"shape": shape, "typestr": "nonsense", "version": 3, "data": base.tobytes()}))})()  # fmt: skip
+        return type(
+            "Interface",
+            (),
+            {
+                "__array_interface__": rng.choice(
+                    (
+                        {},
+                        None,
+                        {"shape": shape, "typestr": "<f4"},
+                        {"shape": (-1, 5), "typestr": "<f4", "version": 3},
+                        # None that lies about the size of its memory: NumPy believes it, as it believes any address.
+                        {"shape": shape, "typestr": "nonsense", "version": 3, "data": base.tobytes()},
+                    )
+                )
+            },
+        )()
     if how == 10:
         answer = rng.choice((None, "text", 3, [1], base))
         return type("Array", (), {"__array__": lambda self, *a, **k: answer})()
@@ -182,8 +302,10 @@ def _odd_kind(rng: Random, shape: tuple[int, ...]) -> object:
         answer = rng.choice((None, 3, "x"))
         return type("Pack", (), {"__dlpack__": lambda self, **k: answer, "__dlpack_device__": lambda self: device})()
     if how == 12:
+
         def fails(self, *args, **kwargs):
             raise ValueError("this object can't be read")
+
         return type("Fails", (), {"__array__": fails, "__len__": fails, "__dlpack__": fails})()
     deep: object = 1.0
     for _ in range(rng.choice((3, 40, 70))):
@@ -198,8 +320,11 @@ def labels(rng: Random, count: int, classes: int) -> object:
         return array(rng, (count,))
     if how == 1:
         return array(rng, (count, classes))
-    made = np.random.default_rng(rng.randrange(2**32)).integers(0, classes, count).astype(
-        rng.choice(("i8", "i4", "u1", "f4", "f8", "u8")))  # fmt: skip
+    made = (
+        np.random.default_rng(rng.randrange(2**32))
+        .integers(0, classes, count)
+        .astype(rng.choice(("i8", "i4", "u1", "f4", "f8", "u8")))
+    )
     if how == 2 and count:
         with np.errstate(all="ignore"):
             made[rng.randrange(count)] = np.array(rng.choice(_EXTREMES)).astype(made.dtype)
@@ -316,7 +441,7 @@ def changed(rng: Random, described: object, foreign: object = value) -> object:
             owner[rng.choice(TEXTS)] = owner.pop(key)
         elif how == 3:
             other, name = rng.choice(places)
-            with_it = other[name] if name in other or isinstance(other, list) and name < len(other) else None
+            with_it = other[name] if name in other or (isinstance(other, list) and name < len(other)) else None
             owner[key] = copy.deepcopy(with_it)
         elif how == 4 and isinstance(owner[key], (int, float)):
             owner[key] = rng.choice(NUMBERS)

@@ -51,8 +51,9 @@ def main() -> int:
     for name in doors:
         share = options.seconds / len(doors) if options.seconds else None
         begin = time.monotonic()
-        count, findings = harness.try_many(name, seed=options.seed, inputs=options.inputs, seconds=share,
-                                           strict=options.strict, note=write)  # fmt: skip
+        count, findings = harness.try_many(
+            name, seed=options.seed, inputs=options.inputs, seconds=share, strict=options.strict, note=write
+        )
         total, wrong = total + count, wrong + len(findings)
         print(f"{name:25} {count:7} inputs in {time.monotonic() - begin:5.1f} s, {len(findings)} findings", flush=True)
         for finding in findings:
