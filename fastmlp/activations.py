@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import numbers as real_numbers
 from .checks import known_name, number
 from .kernels import activations as _kernels
 from .kernels.plan import aligned_zeros
@@ -60,10 +61,11 @@ def relu_form(negative_slope: float = 0.0, max_value: float | None = None, thres
 
 
 def _floats(x: Any) -> np.ndarray:
-    array = np.asarray(x)
-    return np.array(
-        array, np.float64 if array.dtype == np.float64 and isinstance(x, np.ndarray) else np.float32, order="C"
-    )
+    array = real_numbers("x", x)
+    with np.errstate(over="ignore"):
+        return np.array(
+            array, np.float64 if array.dtype == np.float64 and isinstance(x, np.ndarray) else np.float32, order="C"
+        )
 
 
 def apply(form: Form, x: Any) -> np.ndarray:

@@ -68,10 +68,14 @@ def numbers(name: str, values: Any) -> np.ndarray:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} can't be read as one array, its rows differ in length: {error}") from None
+    except OverflowError as error:
+        raise ValueError(f"{name} has a number that no float can hold: {error}") from None
     if array.dtype == object:
         # lists of mixed numbers
         try:
             array = array.astype(np.float64)
+        except OverflowError as error:
+            raise ValueError(f"{name} has a number that no float can hold: {error}") from None
         except (TypeError, ValueError):
             raise TypeError(
                 f"{name} holds objects that are no numbers (dtype object); encode them first, "
@@ -107,7 +111,12 @@ def _on_host(name: str, values: Any) -> None:
     """TypeError for an array in the memory of another device."""
     elsewhere = hasattr(values, "__cuda_array_interface__")
     if not elsewhere and hasattr(values, "__dlpack_device__"):
-        elsewhere = values.__dlpack_device__()[0] not in _HOST
+        try:
+            elsewhere = values.__dlpack_device__()[0] not in _HOST
+        except (TypeError, IndexError) as error:
+            raise TypeError(
+                f"{name} has a __dlpack_device__ that names no device: {error}; give a NumPy array"
+            ) from None
     if elsewhere:
         raise TypeError(
             f"{name} is a {type(values).__name__} in the memory of another device; copy it to the host first, for "

@@ -247,6 +247,10 @@ def inputs_of(batches: Any, steps: int | None) -> Iterator[Any]:
     for step, batch in enumerate(checks.batches(batches)):
         if step == steps:
             return
+        if isinstance(batch, (tuple, list)) and not len(batch):
+            raise ValueError(
+                "an iterable of batches to predict must yield x, or x in front of others; it yields nothing"
+            )
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
 

@@ -23,6 +23,8 @@ def known_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The known name that `name` is, in any case; ValueError with the nearest one if it is none."""
     names = sorted(known)
     by_case = {n.lower(): n for n in names}
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} must be a name, got {name!r}; known: {', '.join(names)}")
     if name.lower() in by_case:
         return by_case[name.lower()]
     near = difflib.get_close_matches(name.lower(), by_case, n=1)
@@ -52,10 +54,23 @@ def number(name: str, value: Any, least: float = -np.inf, most: float = np.inf) 
     """`value` as float; TypeError unless it is a real number, ValueError if not finite or outside [least, most]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite, got an integer that no float can hold") from None
     if not least <= value <= most or not np.isfinite(value):
         limits = [f"at least {least:g}"] * bool(np.isfinite(least)) + [f"at most {most:g}"] * bool(np.isfinite(most))
         raise ValueError(f"{name} must be finite{' and '.join(['', *limits])}, got {value}")
     return float(value)
+
+
+def float_type(dtype: Any) -> str:
+    """Name of a float type that models compute in; TypeError for what names no type, ValueError for another."""
+    try:
+        name = str(np.dtype(dtype))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}: {error}") from None
+    return known_name("dtype", name, ("float32", "float64"))
 
 
 def positive_int(name: str, value: Any, least: int = 1) -> int:
@@ -72,7 +87,7 @@ def finite(name: str, array: np.ndarray) -> None:
     if array.dtype.kind != "f" or not array.size:
         return
     with np.errstate(all="ignore"):
-        if np.isfinite(array.sum(dtype=array.dtype)):
+        if np.isfinite(array.sum(dtype=array.dtype.newbyteorder("="))):
             return  # one pass without a temporary; a NaN or infinity can't hide in a sum
     flat = array.reshape(len(array), -1)
     for row in range(len(flat)):
@@ -156,7 +171,8 @@ def class_indices(y: Any, classes: int, loss: str, name: str = "y") -> np.ndarra
             + (" (to_categorical makes one-hot targets from class indices.)" if array.ndim == 2 else "")
         )
     finite(name, array)
-    whole = array.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # what no integer holds differs from what it was
+        whole = array.astype(np.int64)
     wrong = (whole != array) | (whole < 0) | (whole >= classes)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -210,11 +226,12 @@ def class_weights(given: Any, classes: np.ndarray, count: int, dtype: np.dtype) 
     if not isinstance(given, Mapping):
         raise TypeError(f"class_weight must be a dictionary {{class index: weight}}, got {given!r}")
     made = np.ones(len(classes), dtype)
+    most = float(np.finfo(dtype).max)
     for label, weight in given.items():
         if positive_int("a class in class_weight", label, 0) >= count:
             raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {count - 1}")
         weight = weight.item() if getattr(weight, "shape", None) == () else weight  # a scalar of PyTorch or JAX
-        made[classes == label] = number(f"the weight of class {label}", weight, 0.0)
+        made[classes == label] = number(f"the weight of class {label}", weight, 0.0, most)
     return made
 
 
@@ -241,6 +258,8 @@ def is_batches(x: Any, y: Any) -> bool:
 
 def batches(source: Any) -> Iterator[Any]:
     """Iterator over the batches of an iterable, or of an object with __getitem__ and __len__ (Keras's PyDataset)."""
+    if isinstance(source, Mapping):
+        raise TypeError(f"a dictionary with the keys {list(source)[:5]} is no iterable of batches; give x and y")
     if hasattr(source, "__iter__") and not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
         return iter(source)
     return (source[i] for i in range(len(source)))

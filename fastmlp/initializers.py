@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .checks import known_name, named_class, number, resolve
+from .arrays import numbers
+from .checks import finite, known_name, named_class, number, positive_int, resolve
 from .serialization import Configurable, deserialize
 
 # Standard deviation of a normal distribution cut off at two sigma, which VarianceScaling divides out; as in Keras,
@@ -25,6 +26,8 @@ class Initializer(Configurable, kind="initializer"):
     """Makes an array of initial values when called with a shape (inputs, units) or (units,)."""
 
     def __init__(self, seed: int | None = None):
+        if seed is not None:
+            positive_int("seed", seed, least=0)
         self.seed = seed
 
     def _generator(self) -> np.random.Generator:
@@ -41,11 +44,15 @@ class Constant(Initializer):
 
     def __init__(self, value: float = 0.0):
         super().__init__()
+        if isinstance(value, (int, float)):
+            number("value", value)
         self.value = value
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
         """Initial values, float64, of that shape."""
-        return np.full(shape, self.value, np.float64)
+        values = numbers("value", self.value)
+        finite("value", np.atleast_1d(values))
+        return np.full(shape, values, np.float64)
 
 
 class Zeros(Constant):
@@ -67,6 +74,8 @@ class RandomUniform(Initializer):
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         super().__init__(seed)
+        if number("minval", minval) > number("maxval", maxval):
+            raise ValueError(f"minval must be at most maxval, got {minval} and {maxval}")
         self.minval, self.maxval = minval, maxval
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -79,6 +88,8 @@ class RandomNormal(Initializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         super().__init__(seed)
+        number("mean", mean)
+        number("stddev", stddev, 0.0)
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -119,7 +130,7 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ):
         super().__init__(seed)
-        if scale <= 0:
+        if number("scale", scale) <= 0:
             raise ValueError(f"scale must be positive, got {scale}")
         self.scale = scale
         self.mode = known_name("mode", mode, ("fan_in", "fan_out", "fan_avg"))

@@ -29,7 +29,10 @@ def automatic_name(kind: str) -> str:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    try:
+        sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    except TypeError:
+        raise TypeError(f"the input shape must be a size or several, such as (28, 28), got {shape!r}") from None
     return tuple(positive_int("a size in the input shape", size) for size in sizes)
 
 
@@ -75,7 +78,7 @@ class Layer(Configurable, kind="layer"):
     ):
         self.name = name or automatic_name(self.kind)
         self._is_named = bool(name)
-        self.dtype = None if dtype is None else checks.known_name("dtype", str(np.dtype(dtype)), ("float32", "float64"))
+        self.dtype = None if dtype is None else checks.float_type(dtype)
         self.trainable = bool(trainable)
         #: Shape that the layer asks for, if it is the first.
         self.declared_shape = None if input_shape is None else _shape(input_shape)
@@ -113,7 +116,8 @@ class Layer(Configurable, kind="layer"):
                 array[...] = old
         self._arrays, fresh = arrays, not self._arrays
         if fresh:
-            self.initialize()
+            with np.errstate(over="ignore"):  # what is too large for the type becomes infinite
+                self.initialize()
 
     def initialize(self) -> None:
         """Fill the parameters with their initial values."""
@@ -158,14 +162,20 @@ class Layer(Configurable, kind="layer"):
 
 def assign(own: list[np.ndarray], weights: list[Any], owner: str) -> None:
     """Copy weights into own after all shapes have been checked."""
-    new = [np.asarray(w) for w in weights]
+    new = [numbers(f"array {i} of the weights", w) for i, w in enumerate(weights)]
     if [w.shape for w in new] != [w.shape for w in own]:
         raise ValueError(
             f"{owner} has weights of shapes {[w.shape for w in own]}, got {[w.shape for w in new]}"
             + ("; build the model first (give it an InputLayer)" if not own and new else "")
         )
-    for target, values in zip(own, new):
-        target[...] = values
+    with np.errstate(over="ignore"):
+        cast = [values.astype(target.dtype) for target, values in zip(own, new)]
+    for i, (values, made) in enumerate(zip(new, cast)):
+        lost = np.isinf(made) & np.isfinite(values)
+        if lost.any():
+            raise ValueError(f"array {i} of the weights has {values[lost][0]:g}, too large for {made.dtype} of {owner}")
+    for target, made in zip(own, cast):
+        target[...] = made
 
 
 class InputLayer(Layer):
@@ -772,8 +782,8 @@ class Normalization(Layer):
         if (mean is None) != (variance is None):
             raise ValueError("Normalization takes mean and variance together, or neither and learns them by adapt")
         self.axis, self.invert = axis, bool(invert)
-        self.mean = None if mean is None else np.asarray(mean, np.float64)
-        self.variance = None if variance is None else np.asarray(variance, np.float64)
+        self.mean = None if mean is None else _fixed("mean", mean)
+        self.variance = None if variance is None else _fixed("variance", variance)
 
     def adapt(self, data: Any) -> None:
         """Take mean and variance of these samples, shape (samples, ...); in place of those before.
@@ -784,14 +794,17 @@ class Normalization(Layer):
         x = numbers("data", data)
         if x.ndim == 1:
             x = x[:, None]
-        if len(x) == 0:
-            raise ValueError("adapt needs at least one sample, got none")
+        if x.ndim == 0 or x.size == 0:
+            raise ValueError(f"adapt needs at least one sample with at least one number, got shape {x.shape}")
         if self.input_shape is not None and x.shape[1:] != self.input_shape:
             raise ValueError(f"adapt got samples of shape {x.shape[1:]} but the model was built for {self.input_shape}")
         checks.finite("data", x)
         axes = None if self.axis is None else 0
-        self.mean = np.asarray(x.mean(axis=axes, dtype=np.float64))
-        self.variance = np.asarray(x.var(axis=axes, dtype=np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, variance = (np.asarray(of(axis=axes, dtype=np.float64)) for of in (x.mean, x.var))
+        if not np.isfinite(variance).all():
+            raise ValueError("data have numbers so large that their variance is infinite; scale them first")
+        self.mean, self.variance = mean, variance
         if self._arrays:
             self.initialize()
 
@@ -802,7 +815,18 @@ class Normalization(Layer):
     def initialize(self) -> None:
         """Fill mean and variance; 0 and 1 before adapt."""
         for array, values, other in zip(self._arrays, (self.mean, self.variance), (0.0, 1.0)):
-            array[...] = other if values is None else np.broadcast_to(values, self.input_shape or values.shape).ravel()
+            if values is None:
+                array[...] = other
+                continue
+            try:
+                spread = np.broadcast_to(values, self.input_shape or values.shape).ravel()
+                with np.errstate(over="ignore"):  # infinite is what it is in this type
+                    array[...] = spread
+            except ValueError:
+                raise ValueError(
+                    f"layer {self.name!r} has a mean and a variance of shape {values.shape}, which doesn't fit samples "
+                    f"of shape {self.input_shape}"
+                ) from None
 
     @property
     def variables(self) -> list[Variable]:
@@ -828,6 +852,13 @@ class ActivityRegularization(Layer):
     def stages(self, units: int) -> list[Stage]:
         """What it is to the kernels."""
         return [Stage("activity", units, numbers=(self.l1, self.l2))]
+
+
+def _fixed(name: str, values: Any) -> np.ndarray:
+    """Numbers that a Normalization is given, in float64 and finite."""
+    made = numbers(name, values).astype(np.float64)
+    checks.finite(name, np.atleast_1d(made))
+    return made
 
 
 def stages_of(layers: list[Layer], inputs: int) -> list[Stage]:

@@ -71,7 +71,8 @@ class Loss(Configurable, kind="loss"):
             y = checks.targets(y_true, units, dtype, self.name, "y_true")
         checks.same_length(predictions, y, "y_pred", "y_true")
         weights = None if sample_weight is None else checks.weights(sample_weight, n, dtype, "sample_weight")
-        return float(_scores(self.scoring(y), predictions, y, weights).sum() / n)
+        with np.errstate(all="ignore"):  # predictions may be infinite, and so is their loss
+            return float(_scores(self.scoring(y), predictions, y, weights).sum() / n)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -19,10 +19,12 @@ from . import plan as plans
 from .activations import Form
 from .batches import Arrays, Batches, Source, inputs_of, split
 from .callbacks import Callback, CallbackList, History
+from .callbacks.base import check_kind as check_callbacks
 from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .memory import memory
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
 from .saving.onnx_reader import from_onnx as from_onnx
@@ -59,7 +61,7 @@ class Sequential:
     ):
         self.name = name or automatic_name("sequential")
         wish = config.floatx() if dtype is None else dtype
-        self.dtype = np.dtype(checks.known_name("dtype", str(np.dtype(wish)), ("float32", "float64")))
+        self.dtype = np.dtype(checks.float_type(wish))
         #: History of the last call of fit.
         self.history: History | None = None
         #: Set by a callback, ends the training behind the batch or epoch.
@@ -143,6 +145,8 @@ class Sequential:
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for samples of that shape; a None in front stands for the batch and is left out."""
+        if not isinstance(input_shape, (list, tuple)):
+            raise TypeError(f"the input shape must be a tuple of sizes, such as (None, 784), got {input_shape!r}")
         shape = tuple(input_shape)
         shape = shape[1:] if shape and shape[0] is None else shape
         self._build(tuple(checks.positive_int("a size in the input shape", size) for size in shape))
@@ -154,6 +158,7 @@ class Sequential:
             raise ValueError(f"model {self.name!r} has no Dense layer; add one")
         shapes = _shapes(self._layers, shape)
         made = plans.layout(math.prod(shape), stages_of(self._layers, math.prod(shape)), self.dtype)
+        _check_memory(made.size * self.dtype.itemsize)
         theta = aligned_zeros(made.size, self.dtype)
         for layer, before, after in zip(self._layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
@@ -248,7 +253,7 @@ class Sequential:
         Raises:
             ValueError: If a name is unknown, no loss is given, it doesn't fit the last layer, or loss_weights is not 1.
         """
-        if loss_weights is not None and not np.array_equal(np.ravel(loss_weights), [1.0]):
+        if loss_weights is not None and not _is_one(loss_weights):
             raise ValueError(
                 f"loss_weights must be None or 1, as there is one loss, got {loss_weights!r}; give sample_weight or "
                 "another learning_rate instead"
@@ -504,6 +509,7 @@ class Sequential:
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}")
         validates = checks.frequency("validation_freq", validation_freq)
+        check_callbacks(callbacks)
         self._check_trainable()
         if checks.is_batches(x, y):
             if validation_split:
@@ -726,6 +732,7 @@ class Sequential:
         """
         self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
+        check_callbacks(callbacks)
         if checks.is_batches(x, y):
             source: Any = Batches(self, x, steps, None)
             count = steps
@@ -779,7 +786,8 @@ class Sequential:
             if not parts:
                 raise ValueError("the iterable of batches to predict is empty")
             return np.concatenate(parts)
-        rows, shape = self._samples(x, all_finite=False)  # looked for while the rows are read anyway
+        # Where the model is built, NaN is looked for while the rows are read anyway.
+        rows, shape = self._samples(x, all_finite=not self.built)
         self._build(shape)
         if isinstance(rows, Sparse):
             parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
@@ -1126,6 +1134,25 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, layers={[layer.name for layer in self.layers]}>"
+
+
+def _check_memory(size: int) -> None:
+    """ValueError for a network that this machine has no memory for: a description may ask for any size."""
+    most = memory()
+    # Its initial values are drawn in float64, layer by layer, and a training needs about as much again.
+    if 2 * size > most:
+        raise ValueError(
+            f"the network needs {size / 2**30:,.1f} GiB and as much again to be filled, but this machine has "
+            f"{most / 2**30:,.1f} GiB; make it smaller"
+        )
+
+
+def _is_one(weights: Any) -> bool:
+    """Whether it is 1, or a list of it."""
+    try:
+        return np.array_equal(np.ravel(weights), [1.0])
+    except ValueError:  # rows of different lengths
+        return False
 
 
 def _shapes(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:

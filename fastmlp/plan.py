@@ -222,6 +222,8 @@ def layout(inputs: int, stages: Sequence[Stage], dtype: np.dtype) -> Layout:
         else stage.trained & (TRAIN_WEIGHTS if operations.OPERATIONS[stage.kind][1] else 0)
         for stage in stages
     ]
+    if at + max(row) >= 2**60:
+        raise ValueError(f"the network has {at} numbers, more than any memory holds; make it smaller")
     tables = {
         "units": units,
         "row": row,
@@ -578,4 +580,7 @@ def _room(
 
 def _scaled(layout: Layout, value: np.ndarray) -> np.ndarray:
     """Values as the first layer takes them."""
-    return value if layout.scale == 1 else value.astype(layout.dtype) * layout.dtype.type(layout.scale)
+    if layout.scale == 1:
+        return value
+    with np.errstate(over="ignore", invalid="ignore"):
+        return value.astype(layout.dtype) * layout.dtype.type(layout.scale)

@@ -77,6 +77,13 @@ def state() -> np.ndarray:
     return np.frombuffer(json.dumps(_generator.bit_generator.state).encode(), np.uint8).copy()
 
 
+def _bytes(kept: Any) -> bytes:
+    array = np.asarray(kept)
+    if array.dtype != np.uint8:
+        raise TypeError(f"expected bytes as uint8, got {array.dtype}")
+    return array.tobytes()
+
+
 def set_state(kept: Any) -> None:
     """Let the generator go on from what state() returned.
 
@@ -84,8 +91,10 @@ def set_state(kept: Any) -> None:
         ValueError: If it is something else.
     """
     try:
-        _generator.bit_generator.state = json.loads(np.asarray(kept, np.uint8).tobytes())
-    except (TypeError, KeyError, ValueError) as error:
+        state = json.loads(_bytes(kept))
+        np.random.default_rng(0).bit_generator.state = state  # one that fails half way leaves ours as it is
+        _generator.bit_generator.state = state
+    except (TypeError, KeyError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise ValueError(f"the state of the random generator can't be read ({error})") from error
 
 

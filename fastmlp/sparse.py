@@ -80,18 +80,13 @@ def rows(name: str, x: Any, dtype: np.dtype) -> Sparse:
         ValueError: If its arrays contradict each other, or a number is NaN or infinite.
     """
     arrays.real(name, x.dtype)
-    if x.format == "csr":
-        _check(name, x.indptr, x.indices, x.data, x.shape)
-        matrix = x
-    else:
-        if x.format == "csc":
-            _check(name, x.indptr, x.indices, x.data, x.shape[::-1])
-        elif x.format == "coo":
-            for axis, coordinates in enumerate((x.row, x.col)):
-                _check_range(name, coordinates, x.shape[axis], ("row", "column")[axis])
-        elif x.format == "bsr":
-            x.check_format(full_check=True)
-        matrix = x.tocsr()
+    try:
+        matrix = _as_csr(name, x)
+    except (LookupError, AttributeError, ArithmeticError, MemoryError, TypeError, ValueError) as error:
+        # Whoever changes the arrays of a matrix by hand may leave it in any state, which SciPy doesn't expect.
+        if "corrupt sparse matrix" in str(error):
+            raise
+        raise ValueError(f"{name} is a corrupt sparse matrix: {error}") from error
     indptr = np.asarray(matrix.indptr, np.int64)
     if not _ascend(indptr, matrix.indices):
         matrix = matrix.copy()
@@ -107,9 +102,53 @@ def rows(name: str, x: Any, dtype: np.dtype) -> Sparse:
     return made
 
 
+def _as_csr(name: str, x: Any) -> Any:
+    """The matrix in CSR, its arrays checked before SciPy's compiled code goes through them."""
+    if x.format == "csr":
+        _check(name, x.indptr, x.indices, x.data, x.shape)
+        return x
+    if x.format == "csc":
+        _check(name, x.indptr, x.indices, x.data, x.shape[::-1])
+    elif x.format == "lil":
+        counts = [[len(row) for row in lists] for lists in (x.rows, x.data)]
+        if counts[0] != counts[1] or len(counts[0]) != x.shape[0]:
+            raise ValueError(f"{name} is a corrupt sparse matrix: its rows and data are of different lengths")
+    elif x.format == "dia":
+        x = _within(name, x).tocsr()
+    elif x.format == "bsr":
+        x.check_format(full_check=True)
+    else:
+        x = x.tocoo()
+        if not len(x.row) == len(x.col) == len(x.data):
+            raise ValueError(f"{name} is a corrupt sparse matrix: {len(x.row)} rows, {len(x.col)} columns and "
+                             f"{len(x.data)} values")  # fmt: skip
+        for axis, coordinates in enumerate((x.row, x.col)):
+            what = ("row", "column")[axis]
+            _check_integers(name, coordinates, what)
+            _check_range(name, coordinates, x.shape[axis], what)
+    matrix = x.tocsr()
+    _check(name, matrix.indptr, matrix.indices, matrix.data, matrix.shape)
+    return matrix
+
+
+def _within(name: str, x: Any) -> Any:
+    """A matrix of diagonals made anew of those that lie within it."""
+    offsets, data = x.offsets, x.data
+    _check_integers(name, offsets, "offsets")
+    if data.ndim != 2 or len(data) != len(offsets):
+        raise ValueError(f"{name} is a corrupt sparse matrix: {len(offsets)} offsets for data of shape {data.shape}")
+    inside = (offsets > -x.shape[0]) & (offsets < x.shape[1])
+    return type(x)((data[inside], offsets[inside]), shape=x.shape)
+
+
 def _check(name: str, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tuple[int, int]) -> None:
     """ValueError unless the arrays of a CSR matrix fit together: the kernels, and SciPy's own, don't look."""
     wrong = f"{name} is a corrupt sparse matrix: "
+    for array, what in ((indptr, "indptr"), (indices, "indices")):
+        _check_integers(name, array, what)
+    if data.ndim != 1:
+        raise ValueError(f"{wrong}its data have shape {data.shape}, one axis is needed")
+    indptr = indptr.astype(np.int64, copy=False)
     if indptr.shape != (shape[0] + 1,) or indptr[0] != 0:
         raise ValueError(f"{wrong}indptr must have {shape[0] + 1} numbers from 0 on, has shape {indptr.shape}")
     falls = np.diff(indptr) < 0
@@ -121,6 +160,14 @@ def _check(name: str, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray,
             f"{wrong}indptr ends at {indptr[-1]}, but there are {len(indices)} indices and {len(data)} values"
         )
     _check_range(name, indices[: indptr[-1]], shape[1], "index")
+
+
+def _check_integers(name: str, array: np.ndarray, what: str) -> None:
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} is a corrupt sparse matrix: its {what} has shape {array.shape} and type {array.dtype}, one axis "
+            "of integers is needed"
+        )
 
 
 def _check_range(name: str, indices: np.ndarray, size: int, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays, checks
+from .memory import memory
 from .random import set_random_seed
 
 __all__ = ["set_random_seed", "to_categorical"]
@@ -32,20 +33,22 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     array([[1., 0., 0.],
            [0., 0., 1.]])
     """
-    indices = np.asarray(arrays.opened("x", x))
-    if indices.dtype.kind not in "biuf":
-        raise TypeError(f"class indices must be numbers, got dtype {indices.dtype}; number the classes from 0 first")
+    indices = arrays.numbers("x", x)
     checks.finite("x", indices)
+    if indices.size and max(float(indices.max()), -float(indices.min())) >= 2**53:
+        raise ValueError(f"x has class indices from {indices.min()} to {indices.max()}, which are too large for any")
     indices = indices.astype(np.int64)
     shape = indices.shape[:-1] if indices.ndim > 1 and indices.shape[-1] == 1 else indices.shape
     indices = indices.reshape(-1)
     if not indices.size:
         raise ValueError("x is empty: there is no class index to encode")
-    classes = int(num_classes) if num_classes else int(indices.max()) + 1
+    classes = checks.positive_int("num_classes", num_classes) if num_classes else int(indices.max()) + 1
     wrong = (indices < 0) | (indices >= classes)
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(f"x has the class index {indices[at]} at {at}, expected 0 to {classes - 1}")
+    if 8 * indices.size * classes > memory():
+        raise ValueError(f"{indices.size} rows of {classes} classes are more than the memory of this machine holds")
     rows = np.zeros((indices.size, classes))
     rows[np.arange(indices.size), indices] = 1
     return rows.reshape(*shape, classes)

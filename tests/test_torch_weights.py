@@ -120,7 +120,7 @@ BAD = {
     "bias of other length": ({"0.weight": some(3, 4), "0.bias": some(4)}, r"0.bias of shape \(4,\) for 3 units"),
     "other width": ({"0.weight": some(3, 4), "1.weight": some(2, 5)}, "takes 5 numbers, behind a layer of 3 units"),
     "NaN": ({"0.weight": np.full((3, 4), np.nan)}, "'0.weight' of the dict has nan in row 0"),
-    "texts": ({"0.weight": np.array([["a"]])}, "'0.weight' holds <U1"),
+    "texts": ({"0.weight": np.array([["a"]])}, "'0.weight' holds strings"),
 }
 
 

@@ -346,6 +346,12 @@ class CallbackList(Callback):
             getattr(callback, hook)(batch, logs=logs)
 
 
+def check_kind(callbacks: Any) -> None:
+    """TypeError unless they are None, a callback, a CallbackList, or nested lists of callbacks."""
+    if not isinstance(callbacks, CallbackList):
+        list(_flat(callbacks))
+
+
 def _flat(callbacks: Any) -> Iterator[Callback]:
     if isinstance(callbacks, (list, tuple)):
         for callback in callbacks:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fastmlp.checks import number
+
 from .base import Callback, Logs
 
 # Last words of the names of what should grow, and of what should shrink; as Keras has it where Keras knows.
@@ -58,10 +60,12 @@ class MonitorCallback(Callback):
                 stacklevel=3,
             )
             mode = "auto"
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a value in the logs, got {monitor!r}")
         self.monitor = monitor
         self.mode = mode
         self.best = baseline
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(number("min_delta", min_delta))
 
     def _find_direction(self) -> str:
         """Either "min" or "max"; ValueError if mode is "auto" and the name doesn't tell."""

@@ -217,6 +217,6 @@ def _activation(text: str) -> str:
 
 def _separator(text: str) -> str:
     text = {"tab": "\t", r"\t": "\t"}.get(text, text)
-    if len(text) != 1 or text in '"\n\r':
-        raise argparse.ArgumentTypeError(f"expected one character, or tab, got {text!r}")
+    if len(text) != 1 or text in '"\n\r' or not text.isascii():
+        raise argparse.ArgumentTypeError(f"expected one character of ASCII, or tab, got {text!r}")
     return text

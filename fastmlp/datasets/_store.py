@@ -76,6 +76,8 @@ def read(path: Path) -> Arrays:
     """
     try:
         with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            for name in SHAPES:
+                _check_size(archive, name)
             arrays = {name: np.asarray(archive[name]) for name in SHAPES}
     except FileNotFoundError:
         raise
@@ -87,6 +89,16 @@ def read(path: Path) -> Arrays:
         if found.dtype != np.uint8 or found.shape != shape:
             raise ValueError(f"{name} should be uint8 {shape}, but is {found.dtype} {found.shape}")
     return arrays
+
+
+def _check_size(archive: Any, name: str) -> None:
+    """ValueError if a member isn't an array of the right shape by its header, before memory is taken for it."""
+    with archive.zip.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    if dtype != np.uint8 or shape != SHAPES[name]:
+        raise ValueError(f"{name} should be uint8 {SHAPES[name]}, but is {dtype} {shape}")
 
 
 def write(path: Path, arrays: Arrays) -> None:

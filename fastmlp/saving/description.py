@@ -7,14 +7,15 @@ models that were made alike have the same names, however many were made before.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp import random
-from fastmlp.checks import known_name
+from fastmlp import arrays, random
+from fastmlp.checks import known_name, number
 from fastmlp.layers import Layer, _Random
 from fastmlp.serialization import deserialize, serialize
 
@@ -38,15 +39,37 @@ def config_of(model: Sequential) -> dict[str, Any]:
     }
 
 
-def model_of(cls: type[Sequential], config: Any) -> Sequential:
-    """Model from what config_of returned, with new weights."""
+def model_of(cls: type[Sequential], config: Any, most: int | None = None) -> Sequential:
+    """Model from what config_of returned, with new weights; ValueError if it had more than `most` numbers."""
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
         raise TypeError(f"expected the config of a Sequential, a dictionary with a list of layers, got {config!r}")
     layers = [deserialize(layer, "layer") for layer in config["layers"]]
+    if most is not None:
+        shape = config.get("build_input_shape")
+        asked = numbers_of(layers, layers[0].declared_shape or tuple(shape or ())[1:]) if layers else 0
+        if asked > most:
+            raise ValueError(f"the description is of a model of about {asked} numbers, but the file holds far fewer")
     model = cls(layers, name=config.get("name"), dtype=config.get("dtype"))
     if config.get("build_input_shape") is not None:
         model.build(config["build_input_shape"])
     return model
+
+
+def numbers_of(layers: Sequence[Layer], shape: tuple[int, ...]) -> int:
+    """About how many numbers the arrays of these layers have, before there are any, for samples of that shape."""
+    from fastmlp.kernels import operations
+    from fastmlp.plan import DENSE
+
+    total = 0
+    for layer in layers:
+        units = math.prod(shape)
+        for stage in layer.stages(units):
+            if stage.kind == DENSE:
+                total += (units + 1) * stage.units
+            else:
+                total += sum(operations.OPERATIONS[stage.kind][1:]) * stage.units
+        shape = layer.shape_after(shape) if units < 2**62 else (units,)
+    return total
 
 
 def to_json(model: Sequential, format: str | None = None, **options: Any) -> str:
@@ -68,7 +91,12 @@ def model_from_json(text: str) -> Sequential:
     """
     from fastmlp.models import Sequential
 
-    described = json.loads(text)
+    if not isinstance(text, (str, bytes, bytearray)):
+        raise TypeError(f"expected a JSON text of to_json(), got {text!r}")
+    try:
+        described = json.loads(text)
+    except RecursionError:
+        raise ValueError("the JSON text is nested too deeply for the description of a model") from None
     if isinstance(described, dict) and "module" in described:
         from . import keras_networks
 
@@ -134,6 +162,8 @@ def seeds_of(model: Sequential) -> dict[str, int]:
 
 def check_fit(wanted: Mapping[str, np.ndarray], given: Mapping[str, Any], what: str) -> None:
     """ValueError that names what is missing, unexpected or of another shape."""
+    # Read by way of the one door, so that what is no array is named.
+    given = {name: arrays.numbers(f"{name} of {what}", value) for name, value in given.items()}
     missing = [f"{name} {view.shape}" for name, view in wanted.items() if name not in given]
     unexpected = [f"{name} {np.shape(given[name])}" for name in given if name not in wanted]
     differing = [
@@ -183,12 +213,29 @@ def restore_training_state(model: Sequential, state: Mapping[str, Any]) -> None:
     check_fit({**views, **numbers}, given, "the training state")
     if "random" not in state:
         raise ValueError("the training state doesn't fit the model: it lacks the state of the generator, random")
-    random.set_state(state["random"])
-    fill(views, given)
-    optimizer.iterations = int(given[f"{STATE}iterations"])
+    # All that may fail comes before anything changes.
+    values = {name: arrays.numbers(f"{name} of the training state", given[name]) for name in views}
+    iterations = count_of(f"{STATE}iterations", given[f"{STATE}iterations"])
+    seeds = {layer: count_of(f"{layer}/seed", given[f"{layer}/seed"]) for layer in seeds_of(model)}
     if not optimizer.is_scheduled:
-        optimizer.learning_rate = float(given[f"{STATE}learning_rate"])
-    set_seeds(model, {layer: int(given[f"{layer}/seed"]) for layer in seeds_of(model)}, "the training state")
+        rate = arrays.numbers(f"{STATE}learning_rate", given[f"{STATE}learning_rate"])
+        number("the learning rate of the training state", float(rate), 0.0)
+    random.set_state(state["random"])
+    if not optimizer.is_scheduled:
+        optimizer.learning_rate = float(rate)
+    fill(views, values)
+    optimizer.iterations = iterations
+    set_seeds(model, seeds, "the training state")
+
+
+def count_of(name: str, value: Any) -> int:
+    """A count or a seed in a file, as int; ValueError unless it is a whole number of at least zero."""
+    if not isinstance(value, (int, float, np.ndarray, np.number)):
+        raise TypeError(f"{name} must be a whole number of at least 0, got {value!r}")
+    found = arrays.numbers(name, value)
+    if found.ndim or not np.isfinite(found) or found != np.rint(found) or not 0 <= float(found) < 2.0**63:
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
+    return int(found)
 
 
 def set_seeds(model: Sequential, seeds: dict[str, int], what: str) -> None:

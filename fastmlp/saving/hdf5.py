@@ -49,14 +49,22 @@ def opened(source: Any, what: str) -> Iterator[Any]:
     Raises:
         OSError: If it is no HDF5 file, cut short or damaged, then or while it is read; `what` names it.
     """
-    h5py = need_h5py()
+    need_h5py()
     try:
-        with h5py.File(source, "r") as file:
+        with _file(source) as file:
             yield file
-    except (OSError, KeyError, RuntimeError, TypeError, EOFError, MemoryError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, EOFError, MemoryError, ArithmeticError) as error:
         raise OSError(
             f"{what} can't be read as an HDF5 file ({error}): it is cut short, damaged, or of something else"
         ) from error
+
+
+def _file(source: Any) -> Any:
+    """The file; OSError also where its addresses are beyond what Python's streams can seek."""
+    try:
+        return need_h5py().File(source, "r")
+    except ValueError as error:
+        raise OSError(str(error)) from error
 
 
 def member(group: Any, path: str) -> Any:

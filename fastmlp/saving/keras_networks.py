@@ -17,6 +17,7 @@ import numpy as np
 from fastmlp import losses, metrics, optimizers, random, serialization
 from fastmlp.layers import InputLayer, Layer
 
+from .description import numbers_of
 from .keras_configs import MODULES, OWN, OWN_ACTIVATIONS, WRAPPER
 from .keras_rows import row
 from .keras_words import class_and_config, function_name, kind_of, layer_label, listed, short, text_or_none
@@ -94,21 +95,7 @@ class Network:
     @property
     def numbers(self) -> int:
         """About how many numbers the model's arrays have, before there are any."""
-        from fastmlp.kernels import operations
-        from fastmlp.plan import DENSE
-
-        if self.input_shape is None:
-            return 0
-        shape, total = self.input_shape, 0
-        for layer in self.layers:
-            units = math.prod(shape)
-            for stage in layer.stages(units):
-                if stage.kind == DENSE:
-                    total += (units + 1) * stage.units
-                else:
-                    total += sum(operations.OPERATIONS[stage.kind][1:]) * stage.units
-            shape = layer.shape_after(shape) if units < 2**62 else (units,)
-        return total
+        return 0 if self.input_shape is None else numbers_of(self.layers, self.input_shape)
 
     def model(self) -> Sequential:
         """The model, with new weights and not compiled."""

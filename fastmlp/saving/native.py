@@ -26,6 +26,7 @@ from .description import (
     check_fit,
     compile_of,
     config_of,
+    count_of,
     fill,
     model_of,
     seeds_of,
@@ -42,6 +43,9 @@ FORMAT = 1
 
 ENDING = ".safetensors"
 _KEY = "fastmlp"
+
+#: Numbers of a model by those of the file's arrays, and numbers that any may have: what a description may ask for.
+_MORE, _FEW = 2, 10**5
 
 
 def save(model: Sequential, path: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -81,13 +85,15 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
     if "config" not in description:
         raise ValueError(f"{name} holds weights only; make the model and call its load_weights({name!r})")
     try:
+        most = _FEW + _MORE * sum(array.size for array in arrays.values())
         with random.kept():
-            model = model_of(Sequential, description["config"])
+            model = model_of(Sequential, description["config"], most)
         if compile and description["compile"] is not None:
             model.compile(**description["compile"])
-        set_seeds(model, {layer: int(seed) for layer, seed in description["seeds"].items()}, name)
-        iterations = int(description["iterations"])
-    except (TypeError, KeyError, AttributeError) as error:
+        seeds = {layer: count_of(f"the seed of {layer}", seed) for layer, seed in description["seeds"].items()}
+        set_seeds(model, seeds, name)
+        iterations = count_of("iterations", description["iterations"])
+    except (TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise OSError(f"{name} isn't as Sequential.save writes it: {error!r}") from error
     views = weights_of(model)
     given = {key: array for key, array in arrays.items() if key in views or not key.startswith(STATE)}
@@ -126,7 +132,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
             description = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             wanted = description.get("format", FORMAT)
-    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
+    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
         raise OSError(
             f"{name} can't be read as a {ENDING} file ({error}): it is cut short, damaged, or of something else"
         ) from error

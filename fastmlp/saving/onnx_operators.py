@@ -7,6 +7,7 @@ each went through since they parted says which layer it is.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +25,11 @@ _NEAR = 1e-5
 # ------------------------------------------------------------------ constants
 
 
-def constant_after(node: Node) -> np.ndarray:
-    """What a node makes of constants."""
+def constant_after(node: Node, most: int) -> np.ndarray:
+    """What a node makes of constants; ValueError if that has more than `most` bytes."""
+    size = _size_after(node)
+    if size > most:
+        raise node.refuse(f"makes a constant of {size} bytes, far more than the file holds")
     if node.domain or node.operator not in _CONSTANTS:
         raise node.refuse("computes with constants, which is not read")
     try:
@@ -34,6 +38,19 @@ def constant_after(node: Node) -> np.ndarray:
         raise
     except (ValueError, TypeError, IndexError) as error:
         raise node.refuse(f"doesn't fit its constants: {error}") from error
+
+
+def _size_after(node: Node) -> int:
+    """Bytes of what a node makes of constants, at most."""
+    given = [value for value in node.given if isinstance(value, np.ndarray)]
+    if node.operator == "Gather" and len(given) > 1:
+        axis = node.attribute("axis", 0)
+        kept = given[0].shape[axis] if isinstance(axis, int) and -given[0].ndim <= axis < given[0].ndim else 1
+        return given[0].nbytes // max(kept, 1) * given[1].size
+    if node.operator in ("Add", "Sub", "Mul") and len(given) > 1:
+        sizes = itertools.zip_longest(given[0].shape[::-1], given[1].shape[::-1], fillvalue=1)
+        return 8 * math.prod(max(pair) for pair in sizes)
+    return sum(value.nbytes for value in given)
 
 
 def _constant(node: Node) -> Any:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 # Broadcasting as it is now came with this version of the standard.
 _OLDEST = 7
 
+# Each flow holds all steps before it, so that memory grows with the square.
+_MOST_NODES = 10_000
+
+# Constants that are made of others may together have this many bytes, and so many times those of the file.
+_SMALL, _GROWTH = 1 << 20, 4
+
 
 def from_onnx(path: str | os.PathLike[str], *, output: str | None = None, name: str | None = None) -> Sequential:
     """Model of the network in an ONNX file, with its weights and not compiled.
@@ -82,11 +88,15 @@ class _Graph:
         version = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
         if version < _OLDEST:
             raise ValueError(f"it has opset {version}; {_OLDEST} and later ones are read: write it anew with one")
+        if len(graph.node) > _MOST_NODES:
+            raise ValueError(f"it has {len(graph.node)} nodes; up to {_MOST_NODES} are read")
         if graph.sparse_initializer:
             raise ValueError("it has sparse arrays; dense ones are read")
         self.known: dict[str, Any] = {tensor.name: array_of(onnx, tensor, folder) for tensor in graph.initializer}
         #: Names of constants that hold the samples' shape, whose number is open: good for a Reshape alone.
         self.shapes: set[str] = set()
+        #: Bytes that nodes may still make of constants.
+        self.most = _SMALL + _GROWTH * sum(array.nbytes for array in self.known.values())
         self.nodes = [Node(onnx, node, folder) for node in graph.node]
         self.outputs = [value.name for value in graph.output]
         inputs = [value for value in graph.input if value.name not in self.known]
@@ -141,7 +151,9 @@ class _Graph:
         elif any(isinstance(x, Flow) for x in node.given):
             made = self._flow_after(node, bool(of_shapes))
         else:
-            made = constant_after(node)
+            made = constant_after(node, self.most)
+            if not any(isinstance(x, np.ndarray) and np.may_share_memory(made, x) for x in node.given):
+                self.most -= made.nbytes
         if of_shapes and not isinstance(made, Flow):
             self.shapes.add(node.outputs[0])
         self.known[node.outputs[0]] = made

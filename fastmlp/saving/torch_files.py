@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp import checks, layers, random
+from fastmlp.arrays import numbers
 
 from . import atomic
 from .steps import Activation, Affine, LayerNormalization, PReLU, Step, steps_of
@@ -156,7 +157,7 @@ def from_torch(
             "output_activation"
         )
     wide = any(kernel.dtype == np.float64 for kernel, _ in linear)
-    shape = (linear[0][0].shape[1],) if input_shape is None else tuple(input_shape)
+    shape = (linear[0][0].shape[1],) if input_shape is None else layers.InputLayer(input_shape).declared_shape or ()
     if int(np.prod(shape)) != linear[0][0].shape[1]:
         raise ValueError(f"input_shape {shape} has {int(np.prod(shape))} numbers but the first layer takes "
                          f"{linear[0][0].shape[1]}")  # fmt: skip
@@ -184,10 +185,10 @@ def _array(name: Any, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value if str(value.dtype) in ("torch.float32", "torch.float64") else value.float()).numpy()
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name!r} holds {array.dtype}, no numbers")
-    return array
+    try:
+        return numbers(repr(name), value)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -203,7 +204,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     atomic.readable(file)
     try:
         return dict(load_file(file))
-    except (SafetensorError, TypeError, KeyError) as error:
+    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise OSError(
             f"{file} can't be read as a {ENDING} file of floats ({error}): it is cut short, damaged, or of something "
             "else"

@@ -155,7 +155,7 @@ class Preprocessing:
             made._check()
         except OSError as error:
             raise TableError(f"cannot read {path}: {error.strerror or error}; `fastmlp train` writes it") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise TableError(f"{path} is not what `fastmlp train` writes: {error}") from error
         return made
 
@@ -167,6 +167,8 @@ class Preprocessing:
             raise ValueError("a name is no text")
         if self.task not in ("classification", "regression") or (self.task == "classification") != bool(self.classes):
             raise ValueError("task and classes don't fit")
+        if self.classes and len(set(self.classes)) != max(len(self.classes), 2):
+            raise ValueError(f"classes are at least two and different, but it has {self.classes[:5]}")
         for c in self.columns:
             if c.kind not in ("number", "category") or not isinstance(c.flag, bool):
                 raise ValueError(f"column {c.name!r} is of no known kind")
@@ -238,7 +240,7 @@ def numbers(values: Any) -> tuple[np.ndarray, list[str]]:
     else:
         try:
             found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=math.nan)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             found = _numbers_among(values, present)
     wrong = present.to_numpy() & np.isnan(found)
     texts = [str(cell) for cell in dict.fromkeys(values[wrong].tolist())]

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -114,16 +115,19 @@ def _parsed(content: bytes, name: str, separator: str | None, encoding: str) -> 
     first = next(line for line in text.splitlines() if line.strip())
     between = separator or max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
     header = _check_rows(text, between, name)
-    frame = pd.read_csv(
-        io.StringIO(text),
-        sep=between,
-        header=0,
-        names=range(len(header)),
-        dtype=str,
-        na_values=list(MISSING),
-        skipinitialspace=True,
-        index_col=False,
-    )
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=between,
+            header=0,
+            names=range(len(header)),
+            dtype=str,
+            na_values=list(MISSING),
+            skipinitialspace=True,
+            index_col=False,
+        )
+    except (ValueError, TypeError, OverflowError) as error:  # pandas's own reader is stricter than Python's
+        raise TableError(f"{name} is no table: {str(error).splitlines()[0]}") from error
     notes = []
     if between != "," and separator is None:
         notes.append(f"Cells are separated by {_SPOKEN[between]}.")
@@ -142,7 +146,11 @@ def _decoded(content: bytes, name: str, encoding: str) -> str:
         text = content.decode(encoding)
     except LookupError as error:
         raise TableError(f"the encoding {encoding!r} is unknown; try utf-8 or latin-1") from error
-    except UnicodeDecodeError as error:
+    except ValueError as error:
+        if not isinstance(
+            error, UnicodeDecodeError
+        ):  # some codecs have errors, and names of codecs limits, of their own
+            raise TableError(f"{name} can't be read with the encoding {encoding!r}: {error}") from error
         line = content.count(b"\n", 0, error.start) + 1
         raise TableError(
             f"{name} is not in {encoding.removesuffix('-sig')}: line {line} has the byte 0x{content[error.start]:02x}; "
@@ -180,7 +188,7 @@ def _check_rows(text: str, separator: str, name: str) -> list[str]:
 
 
 def _check_header(header: list[str], name: str) -> None:
-    twice = sorted({column for column in header if header.count(column) > 1})
+    twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise TableError(f"{name} has more than one column named {', '.join(map(repr, twice))}; rename them")
 
