@@ -26,10 +26,10 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-#: Variables that limit the threads, the first that is set to a number. The others are what those who start several
-#: processes set for what runs in them: joblib's loky gives each worker its share of the cores by both, dask's workers
-#: get OMP_NUM_THREADS=1. Without them N workers ran N teams of all cores.
-LIMITS = ("FASTMLP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+#: What those who start several processes set for what runs in them: joblib's loky gives each worker its share of the
+#: cores by both, dask's workers get OMP_NUM_THREADS=1. Without them N workers ran N teams of all cores. Looked at when
+#: this is imported, as by Numba and OpenMP themselves: dask leaves its variable behind in the process that starts them.
+_shares = [os.environ.get(name, "") for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")]
 
 _limit: int | None = None
 
@@ -37,17 +37,17 @@ _limit: int | None = None
 def get_num_threads() -> int:
     """How many threads a call may use: all cores that the process may use, unless set otherwise.
 
-    set_num_threads comes first, then the first of the variables FASTMLP_NUM_THREADS, NUMBA_NUM_THREADS and
-    OMP_NUM_THREADS that is set to a number above 0. They are looked at in each call.
+    set_num_threads comes first, then the variable FASTMLP_NUM_THREADS, then NUMBA_NUM_THREADS and OMP_NUM_THREADS as
+    they were when fastmlp was imported; the first that is a number above 0.
     """
     if not JIT:
         return 1
     if _limit is not None:
         return _limit
-    for name in LIMITS:
-        wish = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP's may go on with those of inner loops
-        if wish.isdecimal() and int(wish) > 0:
-            return min(int(wish), available())
+    for wish in (os.environ.get("FASTMLP_NUM_THREADS", ""), *_shares):
+        first = wish.partition(",")[0].strip()  # OpenMP's may go on with those of inner loops
+        if first.isdecimal() and int(first) > 0:
+            return min(int(first), available())
     return available()
 
 

@@ -68,13 +68,16 @@ def test_concurrent_predictions_give_the_serial_answer(eager_teams):
     assert all(np.array_equal(p, expected) for p in results)
 
 
-def python(code):
+def python(code, **variables):
     """Run the code in a process of its own, from this folder, with teams for any work; returns what it prints."""
     setup = """
 import sys; sys.path.insert(0, "tests"); import test_threads
 test_threads.threads.WORTH = test_threads.threads.WORTH_WAKING = 1
 """
-    run = subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=300)
+    environment = os.environ | variables
+    run = subprocess.run(
+        [sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -120,8 +123,8 @@ def test_error_in_a_member_reaches_the_caller_and_the_team_works_on(eager_teams)
 
 def test_number_of_threads_is_checked_and_kept(monkeypatch):
     monkeypatch.setattr(workers, "_limit", None)
-    for name in workers.LIMITS:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(workers, "_shares", [])
+    monkeypatch.delenv("FASTMLP_NUM_THREADS", raising=False)
     assert fastmlp.get_num_threads() == threads.available()
     fastmlp.set_num_threads(1)
     assert fastmlp.get_num_threads() == 1
@@ -152,11 +155,21 @@ def test_number_of_threads_is_checked_and_kept(monkeypatch):
 def test_environment_limits_the_threads(monkeypatch, variables, expected):
     monkeypatch.setattr(workers, "_limit", None)
     monkeypatch.setattr(workers, "available", lambda: 4)
-    for name in workers.LIMITS:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", variables.get("FASTMLP_NUM_THREADS", ""))
+    shares = [variables.get(name, "") for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")]
+    monkeypatch.setattr(workers, "_shares", shares)
     assert fastmlp.get_num_threads() == expected
+
+
+@compiled
+def test_share_of_a_worker_is_known_when_it_is_imported_and_not_changed_later():
+    code = """
+import os
+print(test_threads.fastmlp.get_num_threads())
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "99"
+print(test_threads.fastmlp.get_num_threads())
+"""
+    assert python(code, OMP_NUM_THREADS="1").split() == ["1", "1"]
 
 
 @compiled

@@ -25,7 +25,6 @@ import fastmlp
 from fastmlp import threads
 from fastmlp.layers import Dense, Input
 
-threads.WORTH = threads.WORTH_WAKING = 1  # every call would wake a team of all the threads that it may use
 X = np.random.default_rng(0).standard_normal((400, 20)).astype(np.float32)
 Y = np.arange(400) % 3
 
@@ -52,10 +51,11 @@ def trained_on(model):
     return model
 
 def run_threads(model):
-    # The process, its threads that compute, and those that a call may use.
-    for _ in range(20):
+    # The process, its threads that compute, and those that a call may use, where every call would wake them all.
+    threads.WORTH = threads.WORTH_WAKING = 1
+    for _ in range(3):
         model.predict(X)
-        model.fit(X, Y, verbose=0)
+    threads.WORTH, threads.WORTH_WAKING = 100_000, 5_000_000
     team = [thread for thread in threading.enumerate() if thread.name == "fastmlp"]
     return os.getpid(), 1 + len(team), fastmlp.get_num_threads()
 
@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 
 def printed(tmp_path, program, timeout=240, **variables):
-    """What a program prints that begins with SETUP and runs as a file of its own; threads are not limited from outside."""
+    """What a program prints that begins with SETUP and runs as a file of its own, with no limit of threads outside."""
     path = tmp_path / "program.py"
     lines = "\n".join("    " + line for line in program.strip().splitlines())
     path.write_text(f"{SETUP}\n{lines}\n", "utf-8")
@@ -106,10 +106,11 @@ def test_threads_that_each_have_a_pool_of_processes_with_threads_in_them(tmp_pat
     program = f"""
 def in_processes(i):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
-        return [answer for future in [pool.submit(in_threads, model) for _ in range(2)] for answer in future.result(200)]
+        return [answer for future in (pool.submit(in_threads, model), pool.submit(in_threads, model))
+                for answer in future.result(200)]
 
 with ThreadPoolExecutor(3) as pool:
-    beside = pool.submit(net(1).fit, X, Y, epochs=50, verbose=0)
+    beside = pool.submit(net(1).fit, X, Y, epochs=10, verbose=0)
     answers = [answer for some in pool.map(in_processes, range(2)) for answer in some]
     beside.result(200)
 print(len(answers), all(np.array_equal(answer, expected) for answer in answers))
@@ -125,7 +126,8 @@ workers = 2
 with joblib.Parallel(n_jobs=workers) as parallel:
     answers = parallel(joblib.delayed(predicted)(model, X) for _ in range(6))
     models = parallel(joblib.delayed(trained_on)(model) for _ in range(3))
-    seen = dict((process, counts) for process, *counts in parallel(joblib.delayed(run_threads)(model) for _ in range(6)))
+    told = parallel(joblib.delayed(run_threads)(model) for _ in range(6))
+seen = {process: counts for process, *counts in told}
 print(all(np.array_equal(answer, expected) for answer in answers), all(same(on, other) for other in models))
 share = max(1, joblib.cpu_count() // workers)
 print(os.getpid() not in seen, all(allowed == share for _, allowed in seen.values()))
@@ -139,8 +141,8 @@ def test_limit_of_inner_threads_of_joblib_is_kept(tmp_path):
     program = """
 import joblib
 with joblib.parallel_config("loky", inner_max_num_threads=2):
-    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(run_threads)(model) for _ in range(2))
-print(all(allowed == min(2, threads.available()) for _, _, allowed in seen))
+    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(fastmlp.get_num_threads)() for _ in range(2))
+print(seen == 2 * [min(2, threads.available())])
 """
     assert printed(tmp_path, program) == ["True"]
 
@@ -166,15 +168,15 @@ def test_workers_of_dask_answer_as_one_process_does_and_start_no_team(tmp_path):
     program = """
 from distributed import Client, LocalCluster
 for processes in (True, False):
-    options = dict(n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1")
-    with LocalCluster(processes=processes, **options) as cluster, Client(cluster) as client:
+    options = dict(processes=processes, n_workers=2, threads_per_worker=2, dashboard_address=None)
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
         scattered = client.scatter(model, broadcast=True)
         futures = [client.submit(predicted, scattered, X, pure=False) for _ in range(6)]
         futures += [client.submit(predicted, model, X, pure=False) for _ in range(2)]
         answers = client.gather(futures)
-        models = client.gather([client.submit(trained_on, net(), pure=False) for _ in range(3)])
-        alone = [client.submit(run_threads, net(), pure=False) for _ in range(4)]
-        seen = client.gather(alone)
+        copies = [net() for _ in range(3)]  # in threads of this process they are not copied on their way
+        models = client.gather([client.submit(trained_on, copy, pure=False) for copy in copies])
+        seen = client.gather([client.submit(run_threads, copy, pure=False) for copy in copies])
     print(all(np.array_equal(answer, expected) for answer in answers), all(same(on, other) for other in models))
     allowed = 1 if processes else threads.available()  # in threads of this process, it is one team for all of them
     print(all(running <= allowed and may == allowed for _, running, may in seen))
