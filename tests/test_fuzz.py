@@ -284,6 +284,7 @@ def corrupt(kind, **arrays):
         ("coo_matrix", {"coords": (np.array([0, 1]), np.array([0]))}),
         ("dok_matrix", {"_dict": {(9, 0): 1.0}}),
         ("dok_matrix", {"_dict": {"key": 1.0}}),
+        ("bsr_matrix", {"indices": np.array([0j, 1j])}),
     ],
     ids=str,
 )
