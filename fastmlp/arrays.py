@@ -163,6 +163,16 @@ def real(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"{name} holds {what} (dtype {dtype}); real numbers are needed{hint}")
 
 
+def cast(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in that float type; ValueError for a finite one that would become infinite."""
+    with np.errstate(over="ignore"):
+        made = values.astype(dtype)
+    lost = np.isinf(made) & np.isfinite(values)
+    if lost.any():
+        raise ValueError(f"{name} has {values[lost][0]:g}, too large for {made.dtype}")
+    return made
+
+
 class _Alias:
     """Memory of an array, without its read-only flag, for NumPy to make an array of."""
 

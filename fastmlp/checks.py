@@ -73,12 +73,14 @@ def float_type(dtype: Any) -> str:
     return known_name("dtype", name, ("float32", "float64"))
 
 
-def positive_int(name: str, value: Any, least: int = 1) -> int:
-    """`value` as int; TypeError unless it is an integer, ValueError below `least`."""
+def positive_int(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int:
+    """`value` as int; TypeError unless it is an integer, ValueError below `least` or above `most`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got one that is larger")
     return int(value)
 
 

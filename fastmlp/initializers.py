@@ -27,7 +27,7 @@ class Initializer(Configurable, kind="initializer"):
 
     def __init__(self, seed: int | None = None):
         if seed is not None:
-            positive_int("seed", seed, least=0)
+            positive_int("seed", seed, 0, 2**256)
         self.seed = seed
 
     def _generator(self) -> np.random.Generator:

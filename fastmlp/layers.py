@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from . import activations, checks, constraints, initializers, random, regularizers
 from .activations import Form
-from .arrays import numbers
+from .arrays import cast, numbers
 from .checks import number, positive_int
 from .plan import DENSE, Stage
 from .serialization import Configurable
@@ -168,14 +168,9 @@ def assign(own: list[np.ndarray], weights: list[Any], owner: str) -> None:
             f"{owner} has weights of shapes {[w.shape for w in own]}, got {[w.shape for w in new]}"
             + ("; build the model first (give it an InputLayer)" if not own and new else "")
         )
-    with np.errstate(over="ignore"):
-        cast = [values.astype(target.dtype) for target, values in zip(own, new)]
-    for i, (values, made) in enumerate(zip(new, cast)):
-        lost = np.isinf(made) & np.isfinite(values)
-        if lost.any():
-            raise ValueError(f"array {i} of the weights has {values[lost][0]:g}, too large for {made.dtype} of {owner}")
-    for target, made in zip(own, cast):
-        target[...] = made
+    made = [cast(f"array {i} of the weights", values, target.dtype) for i, (target, values) in enumerate(zip(own, new))]
+    for target, values in zip(own, made):
+        target[...] = values
 
 
 class InputLayer(Layer):

@@ -429,7 +429,7 @@ class AUC(_AtThresholds):
         summation_method: str = "interpolation",
         name: str | None = None,
     ):
-        count = positive_int("num_thresholds", num_thresholds, least=2)
+        count = positive_int("num_thresholds", num_thresholds, least=2, most=10**6)
         super().__init__([(i + 1) / (count - 1) for i in range(count - 2)] or None, name=name)
         self.num_thresholds = count
         self.curve = known_name("curve", curve, ("ROC", "PR"))

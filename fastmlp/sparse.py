@@ -116,6 +116,8 @@ def _as_csr(name: str, x: Any) -> Any:
     elif x.format == "dia":
         x = _within(name, x).tocsr()
     elif x.format == "bsr":
+        for array, what in ((x.indptr, "indptr"), (x.indices, "indices")):
+            _check_integers(name, array, what)
         x.check_format(full_check=True)
     else:
         x = x.tocoo()

@@ -126,7 +126,7 @@ def test_to_categorical_makes_one_hot_rows():
     for y, classes, message in [([3], 3, "class index 3"), ([-1], None, "class index -1"), ([], None, "empty")]:
         with pytest.raises(ValueError, match=message):
             utils.to_categorical(y, classes)
-    with pytest.raises(TypeError, match="must be numbers"):
+    with pytest.raises(TypeError, match="real numbers are needed"):
         utils.to_categorical(["cat"])
 
 

@@ -182,9 +182,10 @@ def check_fit(wanted: Mapping[str, np.ndarray], given: Mapping[str, Any], what: 
 
 
 def fill(views: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> None:
-    """Copy the arrays given into the views of those names."""
+    """Copy the arrays given into the views of those names, all of them or, with a ValueError, none."""
+    made = {name: arrays.cast(name, np.asarray(given[name]), view.dtype) for name, view in views.items()}
     for name, view in views.items():
-        view[...] = given[name]
+        view[...] = made[name]
 
 
 # ------------------------------------------------------------------ a training that goes on
@@ -220,6 +221,9 @@ def restore_training_state(model: Sequential, state: Mapping[str, Any]) -> None:
     if not optimizer.is_scheduled:
         rate = arrays.numbers(f"{STATE}learning_rate", given[f"{STATE}learning_rate"])
         number("the learning rate of the training state", float(rate), 0.0)
+    values = {
+        name: arrays.cast(f"{name} of the training state", values[name], view.dtype) for name, view in views.items()
+    }
     random.set_state(state["random"])
     if not optimizer.is_scheduled:
         optimizer.learning_rate = float(rate)

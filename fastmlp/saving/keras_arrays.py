@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.arrays import cast
 from fastmlp.kernels.optimizers import SLOTS
 from fastmlp.layers import Layer, Normalization
 from fastmlp.optimizers import Optimizer
 
 from . import hdf5
-from .description import STATE, layer_names, state_of
+from .description import STATE, count_of, layer_names, state_of
 from .keras_configs import normalization_axes
 from .keras_networks import spread
 
@@ -239,9 +240,13 @@ def _normalization(
 
 def fill(model: Sequential, values: dict[int, list[np.ndarray]]) -> None:
     """Give the layers what layer_values returned."""
-    for place, arrays in values.items():
-        for variable, array in zip(model._layers[place].variables, arrays):
-            variable.view[...] = array
+    made = []
+    for place, held in values.items():
+        layer = model._layers[place]
+        for variable, array in zip(layer.variables, held):
+            made.append((variable.view, cast(f"{variable.name} of {layer.name!r}", array, variable.view.dtype)))
+    for view, array in made:
+        view[...] = array
 
 
 def optimizer_values(model: Sequential, file: Any, name: str) -> list[np.ndarray] | None:
@@ -268,11 +273,11 @@ def optimizer_values(model: Sequential, file: Any, name: str) -> list[np.ndarray
 def fill_optimizer(model: Sequential, values: list[np.ndarray]) -> None:
     """Give the optimizer what optimizer_values returned."""
     optimizer, _ = model._need_compiled()
-    optimizer.iterations = max(0, int(values[0]))
+    optimizer.iterations = count_of("the optimizer's iterations", np.maximum(values[0], 0))
     numbers = 1 if optimizer.is_scheduled else 2
     # The description has the rate with all its digits, unless it was changed since.
     if numbers == 2 and np.float32(values[1]) != np.float32(optimizer.learning_rate):
         optimizer.learning_rate = float(values[1])
     state = state_of(model)
     for (key, _, factor), value in zip(_slots(model, optimizer), values[numbers:]):
-        state[key][...] = value / factor
+        state[key][...] = cast(key, value / factor, state[key].dtype)

@@ -36,7 +36,7 @@ def constant_after(node: Node, most: int) -> np.ndarray:
         return np.asarray(_CONSTANTS[node.operator](node))
     except Refused:
         raise
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise node.refuse(f"doesn't fit its constants: {error}") from error
 
 

@@ -51,7 +51,9 @@ def predict_table(folder: str | os.PathLike[str], table: Table) -> Answers:
     if model.input_shape != (None, preprocessing.width) or model.output_shape != (None, units):
         raise TableError(f"model.safetensors and preprocessing.json in {place} are not of one training; train again")
     x, notes = preprocessing.transform(table.frame)
-    outputs = model.predict(x.astype(model.dtype))
+    with np.errstate(over="ignore"):  # what becomes infinite is found by predict
+        x = x.astype(model.dtype)
+    outputs = model.predict(x)
     told, sureness = answers_of(outputs, preprocessing)
     target = preprocessing.target
     frame = table.frame.copy()

@@ -161,6 +161,8 @@ class Preprocessing:
 
     def _check(self) -> None:
         """ValueError unless every field is of its kind: the file may come from anywhere."""
+        if not all(isinstance(held, list) for held in (self.classes, *(c.categories for c in self.columns))):
+            raise ValueError("classes and categories must be lists")
         texts = [self.target, *self.classes, *(c.name for c in self.columns)]
         texts += [text for c in self.columns for text in c.categories]
         if not all(isinstance(text, str) for text in texts):
@@ -313,7 +315,8 @@ def _fill(column: Column, values: Any, into: np.ndarray) -> list[str]:
         missing = np.isnan(found)
         if wrong:
             notes.append(f"{column.name}: {wrong[0]!r} and the like are no numbers and taken as missing.")
-        into[:, 0] = (np.where(missing, column.fill, found) - column.mean) / column.scale
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is found by predict
+            into[:, 0] = (np.where(missing, column.fill, found) - column.mean) / column.scale
     else:
         missing = values.isna().to_numpy()
         texts = values.astype(str).str.strip().to_numpy()

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -143,7 +144,9 @@ def _decoded(content: bytes, name: str, encoding: str) -> str:
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = content.decode(encoding)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes, from codecs of Python's own texts
+            text = content.decode(encoding)
     except LookupError as error:
         raise TableError(f"the encoding {encoding!r} is unknown; try utf-8 or latin-1") from error
     except ValueError as error:
