@@ -228,9 +228,11 @@ def test_pooch_is_given_url_hash_and_target(tmp_path, monkeypatch):
         (Path(path) / "mnist.npz").write_bytes(b"all of it")
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    REAL_DOWNLOAD(tmp_path / "mnist.npz")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    REAL_DOWNLOAD(folder / "mnist.npz")
     assert calls == [((mnist.URL, mnist._FILE_SHA256), {"fname": "mnist.npz", "progressbar": True})]
-    assert [path.name for path in tmp_path.iterdir()] == ["mnist.npz"]
+    assert [path.name for path in folder.iterdir()] == ["mnist.npz"]
 
 
 def test_pooch_leaves_no_file_of_another_hash(tmp_path, monkeypatch):
