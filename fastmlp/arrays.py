@@ -81,8 +81,6 @@ def numbers(name: str, values: Any) -> np.ndarray:
                 f"{name} holds objects that are no numbers (dtype object); encode them first, "
                 "for instance classes as integers from 0"
             ) from None
-        except OverflowError:
-            raise ValueError(f"{name} holds an integer that is too large for a float; scale it down first") from None
     if array.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and smaller ones, which NumPy itself doesn't know
         array = array.astype(np.float32)
     real(name, array.dtype)
