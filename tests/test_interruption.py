@@ -50,12 +50,12 @@ def test_training_killed_at_any_call_of_the_disk_ends_with_the_same_bits(tmp_pat
     assert told["kills"] >= 15
 
 
-@pytest.mark.parametrize("most", [1, pytest.param(9, marks=pytest.mark.long)])
+@pytest.mark.parametrize("most", [1, pytest.param(6, marks=pytest.mark.long)])
 def test_commands_killed_while_they_write_leave_no_half_files(tmp_path, most):
     pytest.importorskip("pandas")
     pytest.importorskip("sklearn")
     told = killed(tmp_path, "commands", str(most))
-    assert told["kills"] >= 8 * min(most, 6)
+    assert told["kills"] >= 4 * most
     assert told["half"] == []
 
 
@@ -106,9 +106,10 @@ def equal(a, b):
 
 @pytest.mark.parametrize("at", [(0, 1), (1, 0), (2, 3), (3, 5)])
 def test_epoch_goes_on_behind_the_last_batch(tmp_path, at):
-    whole, resumed = net(), net(9)
+    whole = net()
     expected = fit(whole).history
     interrupted(tmp_path, at=at)
+    resumed = net(9)
     seen = []
 
     class Batches(callbacks.Callback):

@@ -125,8 +125,9 @@ def test_any_length_of_slices_has_the_same_bits(monkeypatch, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_train_on_batch_has_the_bits_of_an_epoch_without_shuffling(dtype):
-    whole, single = net(dtype), net(dtype)
+    whole = net(dtype)
     whole.fit(X, Y, batch_size=100, shuffle=False, verbose=0)
+    single = net(dtype)
     for first in range(0, 700, 100):
         single.train_on_batch(X[first : first + 100], Y[first : first + 100])
     assert bits(whole) == bits(single)
@@ -151,11 +152,12 @@ def test_predictions_have_the_same_bits_in_pieces_of_any_size(monkeypatch, dtype
 def test_files_in_slices_are_trained_and_predicted_with_the_bits_of_arrays(tmp_path, monkeypatch, dtype):
     np.save(tmp_path / "x.npy", X.astype(np.float16))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    whole, sliced = net(dtype), net(dtype)
-    expected = bits(whole, whole.fit(np.asarray(mapped), Y, verbose=0))
+    whole = net(dtype)
+    expected = bits(whole, whole.fit(np.array(mapped), Y, verbose=0))
     monkeypatch.setattr(training, "_SLICE_BYTES", 8 * 40 * 32 * 3)
+    sliced = net(dtype)
     assert bits(sliced, sliced.fit(mapped, Y, verbose=0)) == expected
-    assert sliced.predict(mapped).tobytes() == whole.predict(np.asarray(mapped)).tobytes()
+    assert sliced.predict(mapped).tobytes() == whole.predict(np.array(mapped)).tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
