@@ -130,6 +130,17 @@ def test_weights_read_within_a_training_go_on_with_its_optimizer(tmp_path):
     assert model.optimizer.iterations == 2 * steps
 
 
+def test_the_loss_of_estimators_is_named_where_keras_has_none(tmp_path):
+    pytest.importorskip("h5py")
+    model = small()
+    model.compile("adam", fastmlp.losses.Canonical("softmax"))
+    with pytest.raises(ValueError, match=r"the loss Canonical, which Keras doesn't have.* or compile with another loss"):
+        model.save(tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []
+    model.save(tmp_path / "model.safetensors")
+    assert type(load_model(tmp_path / "model.safetensors").loss) is fastmlp.losses.Canonical
+
+
 # ---------------------------------------------------------------------------------------------- paths
 
 
