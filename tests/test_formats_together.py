@@ -134,7 +134,9 @@ def test_the_loss_of_estimators_is_named_where_keras_has_none(tmp_path):
     pytest.importorskip("h5py")
     model = small()
     model.compile("adam", fastmlp.losses.Canonical("softmax"))
-    with pytest.raises(ValueError, match=r"the loss Canonical, which Keras doesn't have.* or compile with another loss"):
+    with pytest.raises(
+        ValueError, match=r"the loss Canonical, which Keras doesn't have.* or compile with another loss"
+    ):
         model.save(tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
     model.save(tmp_path / "model.safetensors")

@@ -142,8 +142,21 @@ def test_nothing_in_the_sources_runs_code_out_of_data():
     for path in SOURCES:
         found += suspicious(path.read_text(encoding="utf-8"), path.relative_to(HERE.parent).as_posix())
     # Numba's machine code in the user's cache is code anyway, and only as safe as that folder.
-    assert {line.partition(":")[0] for line in found} <= {"kernels/_jit.py"}
-    assert [line.partition(" ")[2] for line in found] == ["import pickle"]
+    kernels = [line for line in found if line.startswith("kernels/_jit.py")]
+    assert [line.partition(" ")[2] for line in kernels] == ["import pickle"]
+    # Packages by the names that stand in the sources, see below.
+    assert {line.partition(":")[0] for line in found if line not in kernels} <= {"fastmlp/optional.py"}
+
+
+def test_optional_packages_are_named_in_the_sources():
+    calls = [
+        node
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "needed"
+    ]
+    assert len(calls) > 3
+    assert all(isinstance(call.args[0], ast.Constant) for call in calls)
 
 
 def test_the_scan_sees_what_it_is_for():

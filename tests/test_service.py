@@ -91,7 +91,7 @@ BYTES = {"Content-Type": RAW}
         (422, "x has nan in row 0", JSON, json.dumps({"x": [[[float("nan")] * 3] * 4]}).encode()),
         (422, "x has nan in row 0", JSON, json.dumps({"x": [[[None] * 3] * 4]}).encode()),
         (422, "x has inf in row 0", JSON, json.dumps({"x": [[[1e300] * 3] * 4]}).encode()),
-        (422, "x holds an integer that is too large", JSON, json.dumps({"x": [[[10**309] * 3] * 4]}).encode()),
+        (422, "x has a number that no float can hold", JSON, json.dumps({"x": [[[10**309] * 3] * 4]}).encode()),
         (422, "no strings", JSON, json.dumps({"x": [[["1"] * 3] * 4]}).encode()),
         (422, "the body must be an object with samples", JSON, b"[1, 2]"),
         (422, "the body must be an object with samples", JSON, b'{"x": 1}'),
