@@ -119,7 +119,7 @@ def _translated(plain: dict[str, Any], kind: str, where: str) -> dict[str, Any]:
     if ">" in name or (kind, name) in OWN:
         raise ValueError(
             f"{where} has the {kind} {name}, which Keras doesn't have, so that its files can't hold it; save to "
-            ".safetensors"
+            f".safetensors{', or compile with another loss' * (kind == 'loss')}"
         )
     config = {
         key: _translated(value, kind_of(key), where) if isinstance(value, dict) and "class_name" in value else value
