@@ -42,6 +42,8 @@ def cache(options: argparse.Namespace) -> None:
             _clear(options.datasets)
         else:
             _info()
+    except BrokenPipeError:
+        raise  # the reader has seen enough
     except OSError as error:
         raise CommandError(f"{error}; FASTMLP_CACHE_DIR names a folder", status=1) from error
 
