@@ -30,6 +30,7 @@ def block(report: dict[str, Any]) -> str:
         tables.options(report),
         tables.predict(report),
         *([tables.row(report)] if "row" in report else []),
+        *([tables.sparse(report)] if "sparse" in report else []),
         tables.large_product(report),
         tables.small_products(report),
         tables.starts(report),

@@ -238,7 +238,8 @@ def sparse(report: dict[str, Any]) -> str:
                 f"{peer['loss_after_first']:.3f}",
                 f"{number(peer['megabytes'])} MB",
             ])  # fmt: skip
-    head = ["", "an epoch", "times fastmlp", "spread", "rounds", "first epoch", "loss after it", "memory at most"]
+    head = ["a sparse matrix", "an epoch", "times fastmlp", "spread", "rounds", "first epoch", "loss after it",
+            "memory at most"]  # fmt: skip
     return "\n".join([
         f"A sparse matrix of {measured['rows']:,} x {measured['columns']:,} random numbers, {measured['nonzeros']:.0f} "
         f"in a row, one hidden layer of {measured['hidden']} relu units, batch {measured['batch']}.",

@@ -42,6 +42,8 @@ HEADINGS = (
     ("| | an epoch | times fastmlp", "The digits in detail"),
     ("| an epoch with it", "What each option costs"),
     ("| predict", "Prediction"),
+    ("| one row, on one thread", "One row in compiled code"),
+    ("| a sparse matrix", "Sparse matrices"),
     ("| 1024 x", "A large product"),
     ("| rows, by", "Small products"),
     ("| a process of fastmlp", "From start to end"),
