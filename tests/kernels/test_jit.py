@@ -338,8 +338,9 @@ def test_a_kernel_is_found_for_the_same_processor_and_settings_only(changed, by_
 
 
 @compiled_only
-def test_settings_from_numbas_file_have_files_of_their_own(package, tmp_path):
+def test_settings_from_numbas_file_have_files_of_their_own(package, tmp_path, monkeypatch):
     pytest.importorskip("yaml")
+    monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)  # which would say the same before
     cache = tmp_path / "cache"
     run(package, cache, SHARE)
     (package / ".numba_config.yaml").write_text("boundscheck: 1\n")
