@@ -5,12 +5,14 @@ native.py          .safetensors, the whole model with its training
 keras_files.py     .keras and .weights.h5, Keras's own files
 keras_arrays.py    which arrays are where in them
 keras_configs.py   descriptions of models in Keras's words
-keras_networks.py  models from Keras's descriptions
+keras_networks.py  models from Keras's descriptions, with keras_rows.py and keras_words.py
 hdf5.py            arrays in HDF5 files, read with distrust
-onnx_files.py      .onnx, written; onnx_reader.py reads them
-torch_files.py     state dicts of torch.nn.Sequential
-javascript.py      the network as a script for pages
 steps.py           the network as it predicts, from which everything is exported
+onnx_files.py      .onnx, written
+onnx_reader.py     .onnx, read: node by node in onnx_nodes.py, what each means in onnx_operators.py
+torch_files.py     state dicts of torch.nn.Sequential
+c_header.py        the network as a header in C, with the functions of c_functions.py
+javascript.py      the network as a script for pages
 pickled.py         what pickle, joblib and copy.deepcopy keep
 atomic.py          writing a file so that it is whole or not there
 """
