@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import errno
 import hashlib
 import importlib
 import inspect
@@ -254,3 +255,32 @@ def samples(net: Network, n, *, kind="float", compress=False, train=True, weight
     data = plans.data(net.layout, x, labels, values, weights, compress=compress, train=train)
     assert (data.starts.size > 0) == compress, "the rows are not as sparse as the test needs them"
     return (x * net.layout.scale if net.layout.scale != 1 else x), y, data
+
+
+def full(*_, **__):
+    """A call of the system on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class FullDisk:
+    """A file on a disk that is full when its method `where` is called; a write still gets its first bytes there."""
+
+    def __init__(self, file, where):
+        self._file, self._where = file, where
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+        if self._where == "close":
+            full()
+
+    def write(self, content):
+        if self._where == "write":
+            self._file.write(content[:10])
+            full()
+        return self._file.write(content)
+
+    def __getattr__(self, name):
+        return full if name == self._where else getattr(self._file, name)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import FullDisk, full
 
 import fastmlp
 from fastmlp import cli, models
@@ -54,37 +55,13 @@ WRITERS = {
 }
 
 
-class Full:
-    """A file on a disk that is full when `where` is called."""
-
-    def __init__(self, file, where):
-        self._file, self._where = file, where
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._file.close()
-        if self._where == "close":
-            full()
-
-    def __getattr__(self, name):
-        if name == self._where:
-            return full
-        return getattr(self._file, name)
-
-
-def full(*arguments, **options):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 def fill_disk(monkeypatch, where):
     """Let that step of writing fail."""
     if where in ("fsync", "replace"):
         monkeypatch.setattr(os, where, full)
     else:
         opened = open
-        monkeypatch.setattr(atomic, "open", lambda *a, **k: Full(opened(*a, **k), where), raising=False)
+        monkeypatch.setattr(atomic, "open", lambda *a, **k: FullDisk(opened(*a, **k), where), raising=False)
 
 
 @pytest.mark.parametrize("where", ["write", "flush", "fsync", "close", "replace"])

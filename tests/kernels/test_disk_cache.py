@@ -3,7 +3,6 @@
 What a new process does with it is in test_jit.py.
 """
 
-import errno
 import os
 import stat
 import subprocess
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import FullDisk, full
 
 from fastmlp.kernels import disk_cache
 
@@ -133,30 +133,6 @@ def test_what_is_no_file_is_not_waited_for(folder, made):
 # ------------------------------------------------------------------------------------------ a disk that fails
 
 
-class FailingFile:
-    """A file on a full disk: something is written, then no more."""
-
-    def __init__(self, file, where):
-        self._file, self._where = file, where
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._file.close()
-        if self._where == "close":
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    def write(self, content):
-        self._file.write(content[:10])
-        if self._where == "write":
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def full(*_, **__):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
 @pytest.mark.parametrize("where", ["mkdir", "open", "write", "close", "replace"])
 def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch, where):
     old = written(folder, name="old")
@@ -167,7 +143,7 @@ def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch, where):
             patch.setattr(Path, "mkdir", full)
         elif where in ("write", "close"):
             fdopen = os.fdopen
-            patch.setattr(os, "fdopen", lambda *arguments: FailingFile(fdopen(*arguments), where))
+            patch.setattr(os, "fdopen", lambda *arguments: FullDisk(fdopen(*arguments), where))
         else:
             patch.setattr(os, where, full)
         with pytest.raises(OSError, match="No space left"):
