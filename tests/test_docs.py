@@ -44,7 +44,7 @@ PROGRAMS = {name: code for name, path in PAGES.items() if (code := program(path.
 
 def needed(name):
     """What a page imports that not everybody has, from a comment at its top: <!-- needs: onnx, pandas -->."""
-    found = re.match(r"<!-- needs: ([\w, ]+) -->", PAGES[name].read_text("utf-8"))
+    found = re.match(r"<!-- needs: (.*?) -->", PAGES[name].read_text("utf-8"))
     return [module.strip() for module in found.group(1).split(",")] if found else []
 
 

@@ -8,8 +8,10 @@ import doctest, importlib, importlib.util, pkgutil, fastmlp
 from fastmlp.kernels._jit import JIT
 names = ["fastmlp", *(module.name for module in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."))]
 failed = tried = 0
-if not importlib.util.find_spec("sklearn"):
-    names = [name for name in names if not name.startswith("fastmlp.sklearn")]
+needed = {"fastmlp.sklearn": "sklearn", "fastmlp.tables": "pandas", "fastmlp.saving.onnx": "onnx"}
+for part, package in needed.items():
+    if not importlib.util.find_spec(package):
+        names = [name for name in names if not name.startswith(part)]
 for name in names:
     if "__main__" not in name and (JIT or not name.startswith(("fastmlp.kernels", "fastmlp.sklearn"))):
         result = doctest.testmod(importlib.import_module(name))

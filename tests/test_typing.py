@@ -15,7 +15,7 @@ import fastmlp
 CODE = Path(__file__).parent / "typing"
 PACKAGE = Path(fastmlp.__file__).parent.parent
 # Behind each: what it needs.
-FILES = {"user_code.py": "fastmlp", "estimators.py": "fastmlp.sklearn"}
+FILES = {"user_code.py": "numpy", "estimators.py": "sklearn"}
 
 
 def environment():
