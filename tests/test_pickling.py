@@ -1,7 +1,9 @@
 """Models in pickles and copies."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -81,3 +83,33 @@ def test_what_is_not_trained_stays_so_in_a_copy(blobs, copied):
     again.fit(*blobs, verbose=0)
     np.testing.assert_array_equal(again.layers[0].get_weights()[0], model.layers[0].get_weights()[0])
     assert not np.array_equal(again.layers[-1].get_weights()[0], model.layers[-1].get_weights()[0])
+
+
+@pytest.mark.parametrize("way", ["fit", "a copy", "callbacks", "an error", "estimator"])
+def test_the_memory_of_a_model_is_free_when_nobody_holds_it_any_more(blobs, way, tmp_path):
+    gc.disable()  # which would find cycles of references, some time
+    try:
+        model = trained(blobs)
+        history = model.history
+        if way == "a copy":
+            model = pickle.loads(pickle.dumps(model))
+        elif way == "callbacks":
+            callbacks = [fastmlp.callbacks.BackupAndRestore(tmp_path), fastmlp.callbacks.EarlyStopping("loss")]
+            model.fit(*blobs, epochs=2, verbose=0, callbacks=callbacks)
+            del callbacks
+        elif way == "an error":
+            with pytest.raises(ValueError, match="x"):
+                model.fit(blobs[0][:, 1:], blobs[1], verbose=0)
+        elif way == "estimator":
+            estimators = pytest.importorskip("fastmlp.sklearn", reason="pip install 'fastmlp[sklearn]'")
+            with pytest.warns(estimators.base.ConvergenceWarning):
+                model = estimators.MLPClassifier(3, max_iter=1).fit(*blobs).model_
+        model.predict(blobs[0])
+        model.evaluate(*blobs, verbose=0)
+        held = weakref.ref(model)
+        del model
+        assert held() is None
+        assert history.model is None
+        assert len(history.history["loss"]) > 0
+    finally:
+        gc.enable()

@@ -263,6 +263,7 @@ class CallbackList(Callback):
         """Close files and the bar, however the call ended; may be called again."""
         for callback in self.callbacks:
             callback._close()
+            callback._among = None
 
     _close = close
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,12 @@ class History(Callback):
         seconds: Wall time of each epoch, validation included.
         places: For each name, the epochs, from 1, that its values are of: where plot draws them. They grow even where
             a second call of fit counts from 0 again, and have gaps where a value didn't come in every epoch.
+        model: The model that was trained, for as long as somebody else holds it, then None. The model holds its
+            history; were that so both ways, its memory would wait for Python's collector of cycles.
     """
 
     params: dict[str, Any]
+    _model: weakref.ref[Any] | None
 
     def __init__(self, params: dict[str, Any] | None = None):
         self.history: dict[str, list[float]] = {}
@@ -36,11 +40,21 @@ class History(Callback):
         self.places: dict[str, list[int]] = {}
         self._last = 0
         self._start = 0.0
+        self._model = None
 
     def set_model(self, model: Any) -> None:
         """Become model.history."""
-        super().set_model(model)
+        self._model = weakref.ref(model)
         model.history = self
+
+    @property
+    def model(self) -> Any:
+        """See the attribute."""
+        return None if self._model is None else self._model()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle or a copy of the history alone has no model; that of a model gives its history the new one.
+        return self.__dict__ | {"_model": None}
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Count the epochs anew; values of an earlier call stay, as in Keras."""

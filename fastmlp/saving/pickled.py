@@ -48,4 +48,6 @@ def restore(model: Sequential, kept: dict[str, Any]) -> None:
         fill(state_of(model), kept["state"])
     if kept["weights"]:
         fill(weights_of(model), kept["weights"])  # where a layer is not trained, the trainer has laid them out anew
-    model.history = kept["history"]
+    model.history = history = kept["history"]
+    if history is not None and history.model is None:
+        history.set_model(model)
