@@ -7,8 +7,9 @@ had when it was made alone, on one thread, before the load began. Half of the pr
 has computed all of that by then, and half are started anew.
 
 Printed are requests a second, how many answers were compared, errors, and the memory of each process before and after.
-The exit status is 0 if every answer was right and memory stayed flat, 1 if not, and 130 after Ctrl-C. A request that
-takes longer than --patience is a hang: the stacks of all threads are printed, and the run has failed.
+Time and memory count from when every thread of a process has asked for everything once. The exit status is 0 if every
+answer was right and memory stayed flat, 1 if not, and 130 after Ctrl-C. A request that takes longer than --patience is
+a hang: the stacks of all threads are printed, and the run has failed.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class Report:
         counts: Answers compared, by kind.
         wrong: Answers that had other bits than the serial ones, and errors; the first of them told in full.
         failures: How many there were.
-        memory: Resident MB, with the seconds since the load began.
+        memory: Resident MB, with the seconds since all threads had asked for everything once.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -223,27 +224,39 @@ class Report:
 
 
 class Client(threading.Thread):
-    """One thread of the load; `since` is when its present request began."""
+    """One thread of the load.
+
+    Attributes:
+        since: When its present request began.
+        is_warm: Whether it has asked for everything once, so that what is compiled and kept is there.
+    """
 
     def __init__(self, work: Work, expected: Answers, seed: str, stop: threading.Event):
         super().__init__(daemon=True)
         self.work, self.expected, self.seed, self.stop = work, expected, seed, stop
         self.since = time.monotonic()
+        self.is_warm = False
         self.report = Report()
 
     def run(self) -> None:
-        """Ask for one thing after another until told to stop."""
+        """Ask for everything once, then for one thing after another until told to stop."""
         stream = random.Random(self.seed)
         names, often = list(KINDS), [weight for _, weight in KINDS.values()]
+        for kind, case in self.expected:
+            if not self.stop.is_set():
+                self._ask(kind, case)
+        self.is_warm = True
         while not self.stop.is_set():
-            kind, case = stream.choices(names, often)[0], stream.randrange(len(self.work.nets))
-            self.since = time.monotonic()
-            try:
-                if answer(self.work, kind, case) != self.expected[kind, case]:
-                    self.report.fail(f"{kind}, model {case}: another answer than the serial one")
-            except Exception:
-                self.report.fail(f"{kind}, model {case}: {traceback.format_exc()}")
-            self.report.counts[kind] += 1
+            self._ask(stream.choices(names, often)[0], stream.randrange(len(self.work.nets)))
+
+    def _ask(self, kind: str, case: int) -> None:
+        self.since = time.monotonic()
+        try:
+            if answer(self.work, kind, case) != self.expected[kind, case]:
+                self.report.fail(f"{kind}, model {case}: another answer than the serial one")
+        except Exception:
+            self.report.fail(f"{kind}, model {case}: {traceback.format_exc()}")
+        self.report.counts[kind] += 1
 
 
 def load(number: int, work: Work, expected: Answers, options: argparse.Namespace, pipe: Connection) -> None:
@@ -257,11 +270,15 @@ def load(number: int, work: Work, expected: Answers, options: argparse.Namespace
     faulthandler.dump_traceback_later(options.patience + 5, exit=True)
     for thread in threads:
         thread.start()
-    while time.monotonic() - begin < options.seconds and os.getppid() == parent:
+    is_warm = False
+    while (not is_warm or time.monotonic() - begin < options.seconds) and os.getppid() == parent:
         faulthandler.dump_traceback_later(options.patience + 5, exit=True)  # anew
         if pipe.poll(_LOOK):
             break  # the parent says that it's enough
-        report.memory.append((time.monotonic() - begin, resident_mb()))
+        if is_warm:
+            report.memory.append((time.monotonic() - begin, resident_mb()))
+        elif all(thread.is_warm for thread in threads):
+            is_warm, begin = True, time.monotonic()
         _look_for_hangs(threads, options.patience)
         pipe.send(sum(sum(thread.report.counts.values()) for thread in threads))
     stop.set()

@@ -66,11 +66,11 @@ def test_the_same_seed_asks_for_the_same_things():
 asked = []
 soak.KINDS = {name: (lambda work, case, name=name: asked.append((name, case)) or b"", 1) for name in "abc"}
 class Work: nets = [None] * 4
-class Stop: is_set = staticmethod(lambda: len(asked) == 50)
+class Stop: is_set = staticmethod(lambda: len(asked) == 60)
 for seed in ("0/1/2", "0/1/2", "0/1/3"):
     asked.clear()
     soak.Client(Work, soak.serial(Work), seed, Stop).run()
-    print(asked[12:])
+    print(asked[24:])
 sys.exit()
 """
     first, again, other = soak(change=change)[1].splitlines()
