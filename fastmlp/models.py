@@ -232,9 +232,10 @@ class Sequential:
     def summary(self) -> None:
         """Print the layers, their output shapes and numbers of parameters."""
         self._need_built()
+        from .printable import printable
         from .summary import table
 
-        print(table(self))
+        print(printable(table(self)))
 
     # ------------------------------------------------------------------ compile
 

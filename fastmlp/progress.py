@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import notebook
+from .printable import printable
 
 # Seconds between two drawings of the bar: often enough for the eye, and rare enough to cost nothing.
 _REFRESH = 0.1
@@ -71,7 +72,7 @@ class Progress:
             self._bar = tqdm(
                 total=self._steps,
                 bar_format=f"{{n_fmt}}/{{total_fmt}} {{bar:{_CELLS}}} {{desc}}",
-                ascii=" ━",
+                ascii=printable(" ━"),
                 file=sys.stdout,
                 ncols=shutil.get_terminal_size().columns,  # 80 where the terminal doesn't say
                 mininterval=_REFRESH,
@@ -99,7 +100,7 @@ class Progress:
             self._bar.leave = False
             self.close()
             text = line(self._steps, self._steps, seconds, logs)
-            print(f"{self._steps}/{self._steps} {_CELLS * '━'} {text}", flush=True)
+            print(printable(f"{self._steps}/{self._steps} {_CELLS * '━'} {text}"), flush=True)
         elif not self._silent:
             print(f"{self._steps}/{self._steps} - {line(self._steps, self._steps, seconds, logs)}", flush=True)
 

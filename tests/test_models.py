@@ -1,3 +1,4 @@
+import io
 import threading
 
 import numpy as np
@@ -535,6 +536,20 @@ def test_summary_lists_layers_shapes_and_parameters(capsys):
     assert "12,560" in out
     assert "Total params: 12,786 (49.95 KB)" in out
     assert "InputLayer" not in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_output_without_boxes_gets_plain_lines(classifier, blobs, monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    fastmlp.Sequential([Input((4,)), Dense(2, name="über")]).summary()
+    classifier.fit(*blobs, epochs=1)
+    out.flush()
+    text = out.buffer.getvalue().decode(encoding)
+    assert "+------" in text
+    assert ("| ?ber (Dense)" if encoding == "ascii" else "| über (Dense)") in text
+    assert f"{20 * '='} " in text
 
 
 def test_rows_of_zeros_train_the_bias_alone():

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from typing import NoReturn
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         The kernels are ready after ... s.
         0
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name from a file is no reason to fail where it can't be printed
     options = parser().parse_args(arguments)
     try:
         options.command(options)

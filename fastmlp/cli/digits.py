@@ -12,6 +12,7 @@ from typing import Any
 
 from fastmlp import reference
 from fastmlp.machine import versions
+from fastmlp.printable import printable
 from fastmlp.saving import atomic
 
 from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed
@@ -207,9 +208,10 @@ def _beside_keras(data: str, epochs: int, accuracy: float) -> dict[str, Any]:
     here = references[data]
     print(f"Test accuracy after {here.epochs} epochs, beside Keras {here.keras} ({here.backend}):")
     for name, recorded in references.items():
+        spread = printable(f"{recorded.mean:.4f} ± {recorded.std:.4f}")
         print(
-            f"  Keras    {DATA_NAMES[name]:15}{recorded.mean:.4f} ± {recorded.std:.4f}, "
-            f"{recorded.lowest:.4f}..{recorded.highest:.4f} over {len(recorded.seeds)} seeds"
+            f"  Keras    {DATA_NAMES[name]:15}{spread}, {recorded.lowest:.4f}..{recorded.highest:.4f} "
+            f"over {len(recorded.seeds)} seeds"
         )
     print(
         f"  fastmlp  {DATA_NAMES[data]:15}{accuracy:.4f}" + ("" if epochs == here.epochs else f" after {epochs} epochs")
