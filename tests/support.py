@@ -34,6 +34,8 @@ SIZES = some((1, 2, 3, 7, 16, 17, 33), (1, 2, 7, 16, 17, 33))
 
 compiled_only = pytest.mark.skipif(not JIT, reason="says something about machine code only")
 
+posix_only = pytest.mark.skipif(os.name != "posix", reason="owners, modes, links and signals of POSIX")
+
 
 @contextlib.contextmanager
 def keras_in_float64():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import full
+from support import posix_only
 from test_idx_datasets import SHAPES, idx
 
 from fastmlp.datasets import _idx, _store, kmnist, mnist
@@ -124,16 +124,6 @@ def test_download_that_goes_wrong_leaves_nothing_and_the_next_begins_anew(server
     assert left(tmp_path) == expected
 
 
-def test_download_onto_a_full_disk_leaves_nothing_and_the_next_begins_anew(server, tmp_path, monkeypatch):
-    for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, full)
-            with pytest.raises(FileNotFoundError, match=r"downloading it failed(.|\n)*No space left on device"):
-                mnist.load_data()
-        assert list((tmp_path / "cache" / "datasets").iterdir()) == []
-    assert_loads(mnist, server)
-
-
 def test_what_is_whole_of_several_files_is_not_fetched_again(server, tmp_path):
     folder = tmp_path / "cache" / "datasets" / "kmnist"
     for name, sha256 in list(zip(_idx.FILES.values(), kmnist._DATA_SET.sha256))[:2]:
@@ -182,6 +172,7 @@ def test_processes_that_download_at_once_all_have_the_data(server, tmp_path):
     assert left(tmp_path) == ["mnist.npz"]
 
 
+@posix_only
 def test_killed_download_is_never_used_and_removed_an_hour_later(server, tmp_path):
     server.manner = "stalled"
     process = child()

@@ -23,6 +23,10 @@ import fastmlp
 from fastmlp import callbacks, initializers, layers, models
 from fastmlp.datasets import _store
 
+pytestmark = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="what newer versions of other libraries refuse, older warn of"
+)
+
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted([*(HERE.parent / "fastmlp").rglob("*.py"), *(HERE.parent / "kernels").rglob("*.py")])
 

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from support import posix_only
 from test_steps import everything, outputs
 from tolerance import assert_close
 
@@ -474,6 +475,7 @@ def test_arrays_of_the_own_folder_are_read(tmp_path):
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], W)
 
 
+@posix_only
 @pytest.mark.parametrize(
     ("location", "entries", "message"),
     [

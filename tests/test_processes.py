@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support import posix_only
 
 import fastmlp
 from fastmlp.layers import Dense, Input
@@ -184,6 +185,7 @@ print(numba.threading_layer(), trained() == expected)
     assert answer == f"{layer} True"
 
 
+@posix_only
 def test_ctrl_c_at_any_time_leaves_model_and_team_usable():
     code = """
 import signal, random, time

@@ -10,14 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from support import FullDisk, full
+from support import FullDisk, full, posix_only
 
 from fastmlp.kernels import disk_cache
 
 DIGESTS = [f"{i:024x}" for i in range(1, 13)]
 DAY = 86_400
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="owners and modes of POSIX")
 
 
 @pytest.fixture
@@ -308,6 +306,7 @@ def test_a_tilde_in_the_variable_is_the_users_home(monkeypatch):
     assert disk_cache.kernels_folder() == Path.home() / "of-mine" / "kernels"
 
 
+@posix_only
 @pytest.mark.parametrize("made", ["lock", "folder"])
 def test_what_only_looks_like_a_source_is_none(tmp_path, made):
     (tmp_path / "a.py").write_text("1")

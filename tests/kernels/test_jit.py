@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import JIT, compiled_only
+from support import JIT, compiled_only, posix_only
 
 import fastmlp.kernels
 from fastmlp.kernels import _jit, disk_cache
@@ -245,6 +245,7 @@ def test_kernels_of_a_zip_file_are_compiled_in_each_process(package, tmp_path):
 
 
 @compiled_only
+@posix_only
 def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(package, tmp_path):
     cache = tmp_path / "cache"
     kill = "import os, signal; os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
@@ -263,7 +264,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(package, t
 
 
 @compiled_only
-@pytest.mark.skipif(os.name != "posix", reason="owners and modes of POSIX")
+@posix_only
 def test_a_file_that_everybody_may_write_to_is_replaced_and_said(package, tmp_path):
     cache = tmp_path / "cache"
     run(package, cache, SHARE)
