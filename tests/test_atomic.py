@@ -166,6 +166,65 @@ def test_ctrl_c_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, mon
         assert path.read_bytes() == before
 
 
+@pytest.fixture
+def flushed(monkeypatch):
+    """Device and inode of all that was flushed to the disk, and of what was there when it was renamed."""
+    told, fsync, replace = [], os.fsync, os.replace
+
+    def flush(opened):
+        told.append(("flush", *identity(os.fstat(opened))))
+        fsync(opened)
+
+    def rename(path, target):
+        told.append(("rename", *identity(os.stat(path))))
+        replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", rename)
+    return told
+
+
+def identity(status):
+    return status.st_dev, status.st_ino
+
+
+def written(path):
+    """What `flushed` says of a file that is whole on the disk, under its name."""
+    file, folder = identity(path.stat()), identity(path.parent.stat())
+    return [("flush", *file), ("rename", *file), ("flush", *folder)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+def test_file_is_flushed_before_it_gets_its_name_and_the_folder_behind_it(tmp_path, flushed):
+    path = tmp_path / "model.safetensors"
+    net().save(path)
+    assert flushed == written(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+def test_files_that_others_wrote_are_flushed_when_they_are_moved(tmp_path, flushed):
+    old, path = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"content")
+    atomic.move(old, path)
+    assert (flushed, path.read_bytes(), old.exists()) == (written(path), b"content", False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+def test_new_folders_have_their_names_on_the_disk(tmp_path, flushed):
+    atomic.make_folder(tmp_path / "a" / "b")
+    assert sorted(flushed) == sorted(("flush", *identity(folder.stat())) for folder in (tmp_path / "a", tmp_path))
+    flushed.clear()
+    atomic.make_folder(tmp_path / "a" / "b")
+    assert flushed == []
+
+
+def test_folder_where_a_file_is_says_so(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(OSError, match=r"the folder can't be made: .*file is a file; move it, or give another"):
+            atomic.make_folder(folder)
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"the folder .*none doesn't exist; make it first"):
         net().save(tmp_path / "none" / "model.safetensors")

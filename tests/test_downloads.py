@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import posix_only
+from support import full, posix_only
 from test_idx_datasets import SHAPES, idx
 
 from fastmlp.datasets import _idx, _store, kmnist, mnist
@@ -122,6 +122,16 @@ def test_download_that_goes_wrong_leaves_nothing_and_the_next_begins_anew(server
     assert_loads(MODULES[name], server)
     expected = ["mnist.npz"] if name == "mnist" else sorted(_idx.FILES.values())
     assert left(tmp_path) == expected
+
+
+def test_download_onto_a_full_disk_leaves_nothing_and_the_next_begins_anew(server, tmp_path, monkeypatch):
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, full)
+            with pytest.raises(FileNotFoundError, match=r"downloading it failed(.|\n)*No space left on device"):
+                mnist.load_data()
+        assert list((tmp_path / "cache" / "datasets").iterdir()) == []
+    assert_loads(mnist, server)
 
 
 def test_what_is_whole_of_several_files_is_not_fetched_again(server, tmp_path):

@@ -150,7 +150,7 @@ class BackupAndRestore(Callback):
             {name: np.array(value, order="C") for name, value in arrays.items()},
             {**place, "callbacks": json.dumps(callbacks)},
         )
-        self._latest.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(self.backup_dir)
         atomic.write(self._latest, content, keep=self._previous if self.double_checkpoint else None)
 
     def _restore(self, backup: _Backup) -> None:

@@ -95,12 +95,14 @@ class ModelCheckpoint(MonitorCallback):
         self.best, self._counter.place = state["best"], state["counter"]
 
     def _save(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> None:
+        from fastmlp.saving import atomic
+
         path = self._path(epoch, batch, logs)
         if not self._should_save(epoch, logs, path):
             return
         if os.path.isdir(path):
             raise IsADirectoryError(f"ModelCheckpoint must write the file {path!r} but that is a folder; rename one")
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        atomic.make_folder(os.path.dirname(path) or ".")
         if self.save_weights_only:
             self.model.save_weights(path)
         else:

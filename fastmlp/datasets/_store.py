@@ -111,7 +111,7 @@ def write(path: Path, arrays: Arrays) -> None:
     Raises:
         OSError: If the folder or the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(path.parent)
     # Not compressed: 55 MB instead of 17, but written in 0.2 s instead of 1.4 s and read five times as fast.
     atomic.write(path, lambda file: np.savez(file, **arrays))
 
@@ -130,7 +130,7 @@ def download(url: str, sha256: str, target: Path) -> None:
 
     with atomic.folder_in(target.parent) as folder:
         pooch.retrieve(url, sha256, fname=target.name, path=folder, progressbar=True)
-        os.replace(os.path.join(folder, target.name), target)
+        atomic.move(os.path.join(folder, target.name), target)
 
 
 def digest(arrays: Arrays) -> str:

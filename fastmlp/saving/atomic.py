@@ -89,12 +89,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
                 written = os.fstat(file.fileno())
-            if os.path.exists(target):
-                with contextlib.suppress(OSError):  # another's file, or a system without modes
-                    os.chmod(temporary, os.stat(target).st_mode & 0o7777)
-                if keep is not None:
-                    os.replace(target, keep)
-            os.replace(temporary, target)
+            _take_place(temporary, target, keep)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -108,6 +103,48 @@ def write(
     remove_abandoned(folder, written.st_mtime)
 
 
+def _take_place(path: str, target: str, keep: str | os.PathLike[str] | None = None) -> None:
+    """Put a finished file where another may be, whose mode it gets."""
+    if os.path.exists(target):
+        with contextlib.suppress(OSError):  # another's file, or a system without modes
+            os.chmod(path, os.stat(target).st_mode & 0o7777)
+        if keep is not None:
+            os.replace(target, keep)
+    os.replace(path, target)
+
+
+def move(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Flush a file that others have written, and let it take its place on the same disk."""
+    target = os.path.realpath(target)
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+    _take_place(os.fspath(path), target)
+    flush_folder(os.path.dirname(target))
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it, if need be, and have their names on the disk: a file is lost with its folder.
+
+    Raises:
+        OSError: If it can't be made, with the path and what to do.
+    """
+    missing, above = [], os.path.abspath(folder)
+    while not os.path.isdir(above) and os.path.dirname(above) != above:
+        missing.append(above)
+        above = os.path.dirname(above)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        reason = os.strerror(error.errno)
+        if files := [path for path in missing if os.path.exists(path)]:
+            reason = f"{files[0]} is a file; move it, or give another folder"
+        raise type(error)(error.errno, f"the folder can't be made: {reason}", os.fspath(folder)) from error
+    for made in missing:
+        flush_folder(os.path.dirname(made))
+
+
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], Any]) -> None:
     if callable(content):
         content(file)
@@ -118,7 +155,7 @@ def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], Any]) -> None:
 @contextlib.contextmanager
 def folder_in(folder: str | os.PathLike[str]) -> Iterator[str]:
     """A folder within for what others write step by step; it is removed at the end, with what is still in it."""
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     made = unfinished(os.fspath(folder))
     os.mkdir(made)
     try:
