@@ -4,6 +4,7 @@ import ast
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -16,7 +17,7 @@ import pytest
 from support import FullDisk, full, posix_only
 
 import fastmlp
-from fastmlp import cli, models
+from fastmlp import callbacks, cli, models
 from fastmlp.layers import Dense, Input
 from fastmlp.saving import atomic
 
@@ -123,8 +124,8 @@ def test_backup_on_a_real_disk_that_is_full_can_still_be_restored(small_disk):
                 while file.write(bytes(4096)):
                     pass
 
-    backup = fastmlp.callbacks.BackupAndRestore(small_disk / "backup", double_checkpoint=True)
-    full_at_1 = fastmlp.callbacks.LambdaCallback(on_epoch_end=fill)
+    backup = callbacks.BackupAndRestore(small_disk / "backup", double_checkpoint=True)
+    full_at_1 = callbacks.LambdaCallback(on_epoch_end=fill)
     with pytest.raises(OSError, match="No space left on device; the file that is there stays"):
         net().fit(X, Y, epochs=4, verbose=0, callbacks=[full_at_1, backup])
     (small_disk / "fill").unlink()
@@ -134,6 +135,151 @@ def test_backup_on_a_real_disk_that_is_full_can_still_be_restored(small_disk):
     whole.fit(X, Y, epochs=4, verbose=0)
     assert backup.resume_epoch == 1
     assert all(np.array_equal(a, b) for a, b in zip(resumed.get_weights(), whole.get_weights()))
+
+
+#: What writes into a folder during fit, and what must be installed.
+WATCHERS = {
+    "CSVLogger": (lambda folder: callbacks.CSVLogger(folder / "log.csv"), lambda: None),
+    "ModelCheckpoint": (lambda folder: callbacks.ModelCheckpoint(folder / "model.safetensors"), lambda: None),
+    "BackupAndRestore": (lambda folder: callbacks.BackupAndRestore(folder), lambda: None),
+    "TensorBoard": (lambda folder: callbacks.TensorBoard(folder, histogram_freq=1), needs("tensorboardX")),
+}
+
+
+class At(callbacks.Callback):
+    """Does something in front of an epoch."""
+
+    def __init__(self, epoch, what):
+        self.epoch, self.what = epoch, what
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.what()
+
+
+class Disk:
+    """Opens files that can be filled, at any moment, so that each next write gets ten bytes there."""
+
+    is_full = False
+
+    def open(self, path, mode, **options):
+        return Filled(self, open(path, mode, **options))
+
+
+class Filled:
+    """A file of a Disk."""
+
+    def __init__(self, disk, file):
+        self._disk, self._file = disk, file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+
+    def write(self, content):
+        if self._disk.is_full:
+            self._file.write(content[:10])
+            full()
+        return self._file.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+def files_of(folder):
+    """What the files of a folder hold, by their names."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_is_trained(model, epochs):
+    """That it has the weights of a training without callbacks."""
+    whole = net()
+    whole.fit(X, Y, epochs=epochs, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), whole.get_weights()))
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_callback_on_a_full_disk_says_so_and_keeps_what_it_has_written(tmp_path, monkeypatch, name):
+    make, require = WATCHERS[name]
+    require()
+    disk, kept = Disk(), {}
+    monkeypatch.setattr(atomic, "open", disk.open, raising=False)
+    monkeypatch.setattr("fastmlp.callbacks.csv_logger.open", disk.open, raising=False)
+    if name == "TensorBoard":
+        monkeypatch.setattr("tensorboardX.record_writer.open_file", lambda path: disk.open(path, "wb"))
+
+    def fill():
+        disk.is_full = True
+        kept.update(files_of(tmp_path))
+
+    model = net()
+    with pytest.raises(OSError, match=r"can't be written: No space left on device; .* stays?") as caught:
+        model.fit(X, Y, epochs=4, verbose=0, callbacks=[At(2, fill), make(tmp_path)])
+    assert caught.value.errno == errno.ENOSPC
+    assert os.path.relpath(caught.value.filename, tmp_path) in kept
+    left = files_of(tmp_path)
+    assert left.keys() == kept.keys()
+    assert all(content.startswith(kept[path]) for path, content in left.items())
+    if name != "TensorBoard":
+        assert left == kept
+    assert_is_trained(model, epochs=3)
+    disk.is_full = False
+    model.fit(X, Y, verbose=0, callbacks=[make(tmp_path)])
+
+
+@posix_only
+@pytest.mark.parametrize("name", WATCHERS)
+def test_callback_whose_folder_vanishes_says_so_or_makes_it_anew(tmp_path, name):
+    make, require = WATCHERS[name]
+    require()
+    folder, model = tmp_path / "folder", net()
+    folder.mkdir()
+    watchers = [At(2, lambda: shutil.rmtree(folder)), make(folder)]
+    if name in ("CSVLogger", "TensorBoard"):  # the epochs before are lost
+        with pytest.raises(FileNotFoundError, match=r"the log is gone: it was deleted or moved while .*; give a place"):
+            model.fit(X, Y, epochs=3, verbose=0, callbacks=watchers)
+        assert not folder.exists()
+    else:
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=watchers)
+        assert folder.exists() == (name == "ModelCheckpoint")
+    assert_is_trained(model, epochs=3)
+    model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_callback_with_a_file_where_its_folder_should_be_names_it(tmp_path, name):
+    make, require = WATCHERS[name]
+    require()
+    (tmp_path / "file").write_bytes(b"mine")
+    model = net()
+    with pytest.raises(OSError, match=r"file is a file; move it|file doesn't exist; make it first"):
+        model.fit(X, Y, verbose=0, callbacks=[make(tmp_path / "file")])
+    assert (tmp_path / "file").read_bytes() == b"mine"
+    model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_callback_on_a_disk_that_may_only_be_read_says_so(small_disk, name):
+    make, require = WATCHERS[name]
+    require()
+    model = net()
+    if subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], capture_output=True).returncode:
+        pytest.skip("this system has no disks that may only be read")
+    with pytest.raises(OSError, match=r"can't be (written|made): Read-only file system") as caught:
+        model.fit(X, Y, verbose=0, callbacks=[make(small_disk / "folder" if name != "CSVLogger" else small_disk)])
+    assert caught.value.errno == errno.EROFS
+    assert str(caught.value.filename).startswith(str(small_disk))
+    model.fit(X, Y, verbose=0)
+
+
+def test_backup_that_cant_be_deleted_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.unlink", full)
+    model = net()
+    with pytest.raises(OSError, match=r"the backup can't be deleted: .*; delete it, or the next fit goes on from it"):
+        model.fit(X, Y, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
+    assert model.history.epoch == [0]
 
 
 def test_command_says_in_a_line_that_the_disk_is_full(tmp_path, monkeypatch, capsys):
@@ -194,14 +340,14 @@ def written(path):
     return [("flush", *file), ("rename", *file), ("flush", *folder)]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+@posix_only
 def test_file_is_flushed_before_it_gets_its_name_and_the_folder_behind_it(tmp_path, flushed):
     path = tmp_path / "model.safetensors"
     net().save(path)
     assert flushed == written(path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+@posix_only
 def test_files_that_others_wrote_are_flushed_when_they_are_moved(tmp_path, flushed):
     old, path = tmp_path / "old", tmp_path / "new"
     old.write_bytes(b"content")
@@ -209,7 +355,7 @@ def test_files_that_others_wrote_are_flushed_when_they_are_moved(tmp_path, flush
     assert (flushed, path.read_bytes(), old.exists()) == (written(path), b"content", False)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="folders can't be flushed")
+@posix_only
 def test_new_folders_have_their_names_on_the_disk(tmp_path, flushed):
     atomic.make_folder(tmp_path / "a" / "b")
     assert sorted(flushed) == sorted(("flush", *identity(folder.stat())) for folder in (tmp_path / "a", tmp_path))
@@ -329,7 +475,7 @@ def test_backup_takes_away_what_is_unfinished_at_once(tmp_path):
     folder = tmp_path / "backup"
     folder.mkdir()
     Path(atomic.unfinished(str(folder))).write_bytes(b"half")
-    net().fit(X, Y, verbose=0, callbacks=[fastmlp.callbacks.BackupAndRestore(folder)])
+    net().fit(X, Y, verbose=0, callbacks=[callbacks.BackupAndRestore(folder)])
     assert not folder.exists()
 
 

@@ -44,7 +44,8 @@ class BackupAndRestore(Callback):
         ValueError: If backup_dir is empty, or save_freq something else; at the start of fit, if the backup is of
             another model or other metrics.
         TypeError: When the first backup is written, if a callback's training_state holds what no file can.
-        OSError: At the start of fit, if there is a backup that can't be read; later, if one can't be written.
+        OSError: At the start of fit, if there is a backup that can't be read; later, if one can't be written; at the
+            end, if it can't be deleted.
     """
 
     _comes_last = True
@@ -107,8 +108,11 @@ class BackupAndRestore(Callback):
         """Delete the backup: the files that are one, and the folder if nothing else is in it."""
         if not self.delete_checkpoint:
             return
+        from fastmlp.saving import atomic
+
         for path in (self._latest, self._previous):
-            path.unlink(missing_ok=True)
+            with atomic.explained(path, "the backup can't be deleted", "; delete it, or the next fit goes on from it"):
+                path.unlink(missing_ok=True)
         self._remove_unfinished()
         folder = self._latest.parent
         if folder.exists() and not any(folder.iterdir()):

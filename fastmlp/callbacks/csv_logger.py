@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import os
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from .base import Callback, Logs
 
@@ -22,7 +24,8 @@ class CSVLogger(Callback):
         append: Whether to write behind what a file holds already; the header is written into an empty file only.
 
     Raises:
-        OSError: At the start of fit, if the file can't be written.
+        OSError: At the start of fit, if the file can't be written; later, if the disk is full or the file is gone. The
+            lines of the epochs before stay whole.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
@@ -40,15 +43,17 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys: list[str] | None = None
-        self.csv_file: TextIO | None = None
-        self._writer: Any = None
+        self.csv_file: BinaryIO | None = None
         self._size: int | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Open the file. What is to be written over stays until there is something else, or nothing, to write."""
+        from fastmlp.saving import atomic
+
         self._close()
-        # No newline translation: csv ends lines itself, and Windows would add to it.
-        self.csv_file = open(self.filename, "a", newline="", encoding="utf-8")  # noqa: SIM115
+        with atomic.explained(atomic.writable(self.filename), "the log can't be written", "; give another filename"):
+            # A line is written at once, whole: what is left in a buffer would fail when the file is closed.
+            self.csv_file = open(self.filename, "ab", buffering=0)  # noqa: SIM115
         self.keys = None
         self._size = None if self.append else 0
 
@@ -66,23 +71,41 @@ class CSVLogger(Callback):
         self._size = min(state["size"], os.fstat(self.csv_file.fileno()).st_size)
         if self._size:
             self.keys = state["keys"]
-            self._writer = csv.writer(self.csv_file, delimiter=self.sep)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write a line."""
         if self.csv_file is None:
             raise RuntimeError("CSVLogger has no open file: call on_train_begin before on_epoch_end")
         logs = logs or {}
+        rows: list[list[Any]] = []
         self._cut()
+        size = os.fstat(self.csv_file.fileno()).st_size
         if self.keys is None:
             self.keys = sorted(logs)
             if not any(key.startswith("val_") for key in self.keys):
                 self.keys += [f"val_{key}" for key in self.keys]
-            self._writer = csv.writer(self.csv_file, delimiter=self.sep)
-            if os.fstat(self.csv_file.fileno()).st_size == 0:
-                self._writer.writerow(["epoch", *self.keys])
-        self._writer.writerow([epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)])
-        self.csv_file.flush()
+            if size == 0:
+                rows.append(["epoch", *self.keys])
+        rows.append([epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)])
+        self._append(rows, size)
+
+    def _append(self, rows: list[list[Any]], size: int) -> None:
+        """Write lines behind the others, or none."""
+        from fastmlp.saving import atomic
+
+        assert self.csv_file is not None
+        text = io.StringIO(newline="")  # csv ends lines itself
+        csv.writer(text, delimiter=self.sep).writerows(rows)
+        content = memoryview(text.getvalue().encode())
+        with atomic.explained(self.filename, "the log can't be written", "; its lines so far stay"):
+            try:
+                while content:
+                    content = content[self.csv_file.write(content) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self.csv_file.truncate(size)
+                raise
+        atomic.check_still_there(self.filename, "the log")
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Close the file."""
@@ -98,7 +121,7 @@ class CSVLogger(Callback):
     def _close(self) -> None:
         if self.csv_file is not None:
             self.csv_file.close()
-            self.csv_file = self._writer = None
+            self.csv_file = None
 
 
 def _cell(value: Any) -> Any:

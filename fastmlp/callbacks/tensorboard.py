@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import socket
+import struct
 import time
 from typing import Any
 
 import numpy as np
 
 from fastmlp.optional import needed
+from fastmlp.saving import atomic
 
 from .base import Callback, Logs, seldom
 
 # Two files of a folder that begin within the same second would have the same name without a number.
 _FILES = itertools.count()
+
+# Edges of a histogram's bins, as tensorboardX and TensorFlow have them: from 1e-12, each 1.1 times the one before.
+_EDGES = list(
+    itertools.takewhile(
+        lambda edge: edge < 1e20, itertools.accumulate(itertools.repeat(1.1), float.__mul__, initial=1e-12)
+    )
+)
+_BINS = [*(-edge for edge in reversed(_EDGES)), 0.0, *_EDGES]
 
 
 class TensorBoard(Callback):
@@ -39,6 +51,7 @@ class TensorBoard(Callback):
     Raises:
         ImportError: If tensorboardX, which writes the files, is not installed.
         ValueError: If a setting is out of range.
+        OSError: In fit, at the end of an epoch, if the files can't be written; what was written stays.
     """
 
     def __init__(
@@ -67,7 +80,7 @@ class TensorBoard(Callback):
         self.write_images = write_images
         self.write_steps_per_second = write_steps_per_second
         self.update_freq = every
-        self._writers: dict[str, Any] = {}
+        self._files: dict[str, _EventFile] = {}
         self._batches = 0  # since fit began
         self._before_epoch = 0
         self._epoch_start = self._batch_start = 0.0
@@ -78,18 +91,21 @@ class TensorBoard(Callback):
         return self.update_freq != "epoch" or super().wants_train_batches
 
     def _write(self, folder: str, values: dict[str, float], step: int) -> None:
-        writer = self._writer(folder)
+        from tensorboardX import summary
+
+        file = self._file(folder)
         for tag, value in values.items():
-            writer.add_scalar(tag, value, step)
+            file.add(summary.scalar(tag, value), step)
 
-    def _writer(self, folder: str) -> Any:
-        """Writer of train or validation: made when there is something to write."""
-        from tensorboardX import SummaryWriter
+    def _file(self, folder: str) -> _EventFile:
+        """Of train or validation: made when there is something to write."""
+        if folder not in self._files:
+            self._files[folder] = _EventFile(os.path.join(self.log_dir, folder))
+        return self._files[folder]
 
-        if folder not in self._writers:
-            suffix = f".{os.getpid()}.{next(_FILES)}"
-            self._writers[folder] = SummaryWriter(os.path.join(self.log_dir, folder), filename_suffix=suffix)
-        return self._writers[folder]
+    def _flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Count the batches anew."""
@@ -137,21 +153,23 @@ class TensorBoard(Callback):
                 self._write("validation", validation, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             self._write_weights(epoch)
+        self._flush()
 
     def _write_weights(self, epoch: int) -> None:
-        writer = self._writer("train")
+        from tensorboardX import summary
+
+        file = self._file("train")
         for layer in self.model.layers:
             for name, w in zip(("kernel", "bias"), layer.weights):
                 tag = f"{self.model.name}/{layer.name}/{name}"
                 finite = w[np.isfinite(w)]
                 if finite.size:
-                    writer.add_histogram(f"{tag}/histogram", finite, epoch)
+                    file.add(summary.histogram(f"{tag}/histogram", finite, _BINS), epoch)
                 if self.write_images:
                     image = np.atleast_2d(w)
                     image = image.T if image.shape[0] > image.shape[1] else image
                     gray = (255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)
-                    writer.add_image(f"{tag}/image", gray, epoch, dataformats="HW")
-        writer.flush()
+                    file.add(summary.image(f"{tag}/image", gray, dataformats="HW"), epoch)
 
     def on_test_end(self, logs: Logs = None) -> None:
         """Write the results by the number of training steps so far, of a compiled model."""
@@ -159,12 +177,66 @@ class TensorBoard(Callback):
         if logs and iterations is not None:
             values = {f"evaluation_{name}_vs_iterations": value for name, value in logs.items()}
             self._write("validation", values, int(iterations))
+            self._flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Close the files."""
+        self._flush()
         self._close()
 
     def _close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+class _EventFile:
+    """A new file in a folder, in TensorBoard's format: records of a length, a checksum, an event, a checksum.
+
+    tensorboardX's SummaryWriter writes from a thread of its own. On a full disk this thread ends, nobody hears of it,
+    and the eleventh event waits for it for ever; so only its messages and its ways to a file, here or in a cloud, are
+    taken.
+    """
+
+    def __init__(self, folder: str):
+        from tensorboardX import record_writer
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._local = "://" not in folder
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_FILES)}"
+        self._path = os.path.join(folder, name)
+        if self._local:
+            atomic.make_folder(folder)
+        with self._explained():
+            self._file = record_writer.open_file(self._path)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, summary: Any, step: int) -> None:
+        """Write a summary of tensorboardX."""
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        from tensorboardX.record_writer import masked_crc32c
+
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        checks = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
+        with self._explained():
+            self._file.write(length + checks[0] + content + checks[1])
+
+    def flush(self) -> None:
+        """Hand all to the system, so that TensorBoard can show it."""
+        with self._explained():
+            self._file.flush()
+        if self._local:
+            atomic.check_still_there(self._path, "the log")
+
+    def close(self) -> None:
+        """Close it; what flush couldn't write is lost, and said by it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return atomic.explained(self._path, "the log can't be written", "; what is there stays")

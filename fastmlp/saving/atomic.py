@@ -7,6 +7,7 @@ process that is killed on the way leaves that file behind; the next one that wri
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -132,17 +133,33 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
     while not os.path.isdir(above) and os.path.dirname(above) != above:
         missing.append(above)
         above = os.path.dirname(above)
-    try:
+    if missing and os.path.exists(missing[-1]):
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"the folder can't be made: {missing[-1]} is a file; move it, or give another folder",
+            os.fspath(folder),
+        )  # fmt: skip
+    with explained(folder, "the folder can't be made", "; give another one"):
         os.makedirs(folder, exist_ok=True)
+    for made in missing:
+        flush_folder(os.path.dirname(made))
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike[str], what: str, hint: str = "") -> Iterator[None]:
+    """What the disk says within, with what can't be done, the reason, the path, and what to do."""
+    try:
+        yield
     except OSError as error:
         if error.errno is None:
             raise
-        reason = os.strerror(error.errno)
-        if files := [path for path in missing if os.path.exists(path)]:
-            reason = f"{files[0]} is a file; move it, or give another folder"
-        raise type(error)(error.errno, f"the folder can't be made: {reason}", os.fspath(folder)) from error
-    for made in missing:
-        flush_folder(os.path.dirname(made))
+        raise OSError(error.errno, f"{what}: {os.strerror(error.errno)}{hint}", os.fspath(path)) from error
+
+
+def check_still_there(path: str | os.PathLike[str], what: str) -> None:
+    """FileNotFoundError if a file that is open was deleted or moved: what is written into it is lost."""
+    if not os.path.exists(path):
+        hint = f"{what} is gone: it was deleted or moved while it was written; give a place where it can stay"
+        raise FileNotFoundError(errno.ENOENT, hint, os.fspath(path))
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], Any]) -> None:
