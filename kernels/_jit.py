@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,37 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+def _compile_aside(whole):
+    """A dispatcher's method `compile`, `whole`, that a signal can't break off in the middle.
+
+    Signals are heard by the main thread alone. Where one's handler raises, as Ctrl-C's does, inside Numba's compiler,
+    Numba's tables stay half written, and inside LLVM it waits for seconds. So the main thread has another one compile,
+    and waits. What that has begun it ends, and the next call finds it.
+    """
+
+    def compile_(signature):
+        # Who holds the compiler's lock compiles something that calls this kernel, and would wait for itself.
+        if threading.current_thread() is not threading.main_thread() or global_compiler_lock.is_locked():
+            return whole(signature)
+        results, errors, done = [], [], threading.Lock()
+
+        def work():
+            try:
+                results.append(whole(signature))
+            except BaseException as error:
+                errors.append(error)
+            done.release()
+
+        done.acquire()
+        threading.Thread(target=work, name="fastmlp compiles", daemon=True).start()
+        done.acquire()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return compile_
+
+
 #: Every compiled kernel by name, for warmup() and its test.
 KERNELS: dict[str, Any] = {}
 
@@ -202,6 +234,7 @@ def kernel(function, inline="never", allocates=False):
         nogil=True, error_model="numpy", no_cfunc_wrapper=True, inline=inline, _nrt=allocates
     )(function)  # fmt: skip
     dispatcher._cache = _DiskCache(function)
+    dispatcher.compile = _compile_aside(dispatcher.compile)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = dispatcher
     return dispatcher
 

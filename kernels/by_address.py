@@ -73,6 +73,7 @@ def address(function, arguments, dtype):
         return _plain.index(function)
     array = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
     signature = tuple(array if letter == "a" else _LETTERS[letter] for letter in arguments)
-    function.compile(signature)
+    if signature not in function.overloads:
+        function.compile(signature)
     compiled = function.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
