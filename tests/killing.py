@@ -12,6 +12,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import sys
 import time
@@ -175,6 +176,7 @@ def commands(folder, most):
     """Kill commands at each file that they write; prints what can't be read of what they left."""
     from fastmlp import cli
     from fastmlp.cli import digits
+    from fastmlp.saving import atomic
 
     table = folder / "table.csv"
     table.write_text("a,b,c\n" + "".join(f"{a:.4f},{b:.4f},{'yn'[int(a > b)]}\n" for a, b, *_ in X))
@@ -186,14 +188,21 @@ def commands(folder, most):
     said = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in lines:
+        shutil.rmtree(out, ignore_errors=True)
         assert cli.main([*line, str(out)]) == 0  # here, so that the children needn't import
-        files = [path.name for path in out.iterdir()]
-        for call in itertools.product(("replace", "fsync")[:most], range(1, min(most, len(files)) + 1), (False, True)):
+        files = {path.name for path in out.iterdir() if path.is_file()}
+        # While they are written, and while they take their places.
+        numbers = [*range(1, min(most, len(files) + 1)), len(files) + 2]
+        for call in itertools.product(("replace", "fsync")[:most], numbers, (False, True)):
             for path in out.iterdir() if call[1] % 2 else ():
-                path.unlink()  # each second time over files of an earlier run
+                if path.is_file():
+                    path.unlink()  # each second time over files of an earlier run
             run = lambda line=line: str(cli.main([*line, str(out)]))  # noqa: E731
             COUNTS["kills"] += not ended(*started("", folder, lambda call=call: deadly(*call), run))
-            half |= {path.name for path in out.iterdir() if path.name in files and not readable(path)}
+            atomic.complete(out)
+            there = [path for path in out.iterdir() if path.name in files]
+            half |= {path.name for path in there if not readable(path)}
+            half |= {path.name for path in there if len(there) < len(files)}  # of a run that is there in part
     os.dup2(said, 1)
     print(json.dumps({"half": sorted(half), **COUNTS}))
 

@@ -1,11 +1,15 @@
 """fastmlp train and predict, and what they stand on: tables that are usual, odd and broken."""
 
 import io
+import itertools
 import json
+import os
+import shutil
 import sys
 
 import numpy as np
 import pytest
+from support import full
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -459,6 +463,73 @@ def test_predict_refuses_files_of_two_trainings(trained, table, tmp_path, capsys
     decided(v=["1", "3"] * 10).save(tmp_path / "preprocessing.json")
     assert run("predict", tmp_path, table(people().assign(v=1))) == 2
     assert "are not of one training" in capsys.readouterr().err
+
+
+def two_trainings():
+    """Of the same columns; the classes of the second have other names, and its columns other means."""
+    settings = tables.Settings(epochs=1, hidden=(4,))
+    frames = [people(), people().assign(height=lambda f: 50 - f["height"], group=lambda f: "no " + f["group"])]
+    return [
+        tables.train_table(tables.Table(frame, "people"), "group", settings, say=lambda line: None) for frame in frames
+    ]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_results_come_together_or_not_at_all(tmp_path, monkeypatch):
+    first, second = two_trainings()
+    first.save(tmp_path)
+    before = contents(tmp_path)
+    for name, fails in (("fsync", (1, 3, 11)), ("rename", (1,))):
+        real = getattr(os, name)
+        for failing in fails:
+            calls = itertools.count(1)
+
+            def call(*arguments, real=real, calls=calls, failing=failing):
+                return full() if next(calls) == failing else real(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, call)
+                with pytest.raises(OSError, match="No space left on device"):
+                    second.save(tmp_path)
+            assert contents(tmp_path) == before
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"report\.html is a folder"):
+        second.save(tmp_path)
+    (tmp_path / "report.html").rmdir()
+    before.pop("report.html")
+    assert contents(tmp_path) == before
+
+
+def test_results_of_a_process_killed_among_them_are_put_in_place_by_the_next(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    first, second = two_trainings()
+    table, real = tables.Table(people(30), "people"), os.replace
+    told = {}
+    for name, training in (("first", first), ("second", second)):
+        training.save(tmp_path / name)
+        told[name] = tables.predict_table(tmp_path / name, table).frame
+    for last in (0, 2, 5):  # of six, by name: in front of the first, behind the model's
+        folder, calls = tmp_path / str(last), itertools.count()
+        shutil.copytree(tmp_path / "first", folder)
+
+        def replace(path, target, folder=folder, calls=calls, last=last):
+            if os.path.dirname(target) == str(folder) and next(calls) == last:
+                raise Killed
+            real(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            with pytest.raises(Killed):
+                second.save(folder)
+        assert any(path.name.endswith(".complete") for path in folder.iterdir())
+        pd.testing.assert_frame_equal(tables.predict_table(folder, table).frame, told["second"])
+        assert contents(folder).keys() == contents(tmp_path / "first").keys()
 
 
 @pytest.mark.parametrize("name", ["pandas", "sklearn"])

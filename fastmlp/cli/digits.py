@@ -15,7 +15,7 @@ from fastmlp.machine import versions
 from fastmlp.printable import printable
 from fastmlp.saving import atomic
 
-from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed
+from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, timed, writing_to
 
 Split = tuple[Any, Any]
 
@@ -135,13 +135,15 @@ def digits(options: argparse.Namespace) -> None:
         "seconds": seconds,
         "keras": beside_keras,
     }
-    atomic.write(options.out / "run.json", (json.dumps(run, indent=2) + "\n").encode())
-    written = ["run.json"]
-    if options.plots:
-        written += _write_figures(options.out, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
-        title = f"fastmlp digits: {DATA_NAMES[data]}"
-        fastmlp.report(model, history, x_test, y_test, options.out / "report.html", title=title)
-        written.append("report.html")
+    with writing_to(options.out), atomic.together(options.out) as place:
+        made = Path(place)
+        atomic.write(made / "run.json", (json.dumps(run, indent=2) + "\n").encode())
+        written = ["run.json"]
+        if options.plots:
+            written += _write_figures(made, history, (x, y), (x_test, y_test), model.predict(x_test, verbose=0))
+            title = f"fastmlp digits: {DATA_NAMES[data]}"
+            fastmlp.report(model, history, x_test, y_test, made / "report.html", title=title)
+            written.append("report.html")
     print(f"\nWrote {', '.join(written)} to {options.out}{os.sep}")
     if options.plots:
         print(f"Open {options.out / 'report.html'} in a browser, and draw a digit.")

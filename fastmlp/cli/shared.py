@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
@@ -69,6 +70,16 @@ def make_writable(folder: Path) -> None:
         raise CommandError(
             f"cannot write to --out {folder}: {error.strerror or error}. Give another folder.", status=2
         ) from error
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """What the disk says within, in a line."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise CommandError(f"cannot write to --out {folder}: {reason}", status=1) from error
 
 
 def timed(

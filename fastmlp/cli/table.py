@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastmlp import activations
 from fastmlp.saving import atomic
 
-from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed
+from .shared import CommandError, Commands, add_command, count, make_writable, print_now, seed, writing_to
 
 if TYPE_CHECKING:
     from fastmlp.tables import Training
@@ -35,7 +35,7 @@ beside the simplest answer there is (always the commonest class, or always the m
 rest, tells when to stop. The test rows hold the same share of each class."""
 
 TRAIN_EPILOG = """\
-It writes into the folder --out, over files of an earlier run:
+It writes into the folder --out, over files of an earlier run, all or none:
   model.safetensors   the network, for `fastmlp predict` and fastmlp.models.load_model
   preprocessing.json  how columns become its inputs
   predictions.csv     the test rows: true, predicted, and how sure it was
@@ -105,7 +105,8 @@ def train(options: argparse.Namespace) -> None:
         training = tables.train_table(table, options.target, settings, say=print_now)
         for line in _results(training):
             print(line)
-        written = training.save(folder)
+        with writing_to(folder):
+            written = training.save(folder)
         print(f"\nWrote {', '.join(written)} to {folder}{os.sep}")
         print(f"New rows: fastmlp predict {folder} NEW.csv")
 

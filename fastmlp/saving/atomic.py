@@ -18,6 +18,9 @@ from typing import Any, BinaryIO
 #: Names of what is not finished. Short and alike for all files: a long name would leave no room for more letters.
 _UNFINISHED = re.compile(r"\.fastmlp-[0-9a-f]{16}\.unfinished")
 
+#: Names of folders whose files are all written and only have to take their places.
+_COMPLETE = re.compile(r"\.fastmlp-[0-9a-f]{16}\.complete")
+
 #: Seconds after which what is unfinished belongs to a process that is no more: none writes that long without a pause.
 _ABANDONED = 3600.0
 
@@ -180,6 +183,47 @@ def folder_in(folder: str | os.PathLike[str]) -> Iterator[str]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def together(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """A folder within for files that belong together: at the end all take their places, and after an error none.
+
+    If the process is killed while they do so, `complete` does the rest.
+
+    Raises:
+        OSError: If one can't be written, with its path; those that are there stay.
+    """
+    place = os.fspath(folder)
+    with folder_in(place) as made:
+        complete(place)
+        try:
+            yield made
+            for name in os.listdir(made):
+                writable(os.path.join(place, name))
+            flush_folder(made)
+            os.rename(made, made.removesuffix("unfinished") + "complete")
+        except OSError as error:
+            if error.errno is None or os.path.dirname(os.fspath(error.filename or "")) != made:
+                raise
+            path = os.path.join(place, os.path.basename(error.filename))
+            stays = "; what is there stays as it was" if os.path.exists(path) else ""
+            raise OSError(error.errno, f"{error.strerror}{stays}", path) from error
+    flush_folder(place)
+    complete(place)
+
+
+def complete(folder: str | os.PathLike[str]) -> None:
+    """Let the files of `together` take their places that a killed process has left on the way there."""
+    place = os.fspath(folder)
+    with os.scandir(place) as entries:
+        left = [entry.path for entry in entries if _COMPLETE.fullmatch(entry.name)]
+    for made in left:
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            for name in sorted(os.listdir(made)):
+                _take_place(os.path.join(made, name), os.path.realpath(os.path.join(place, name)))
+            flush_folder(place)
+            os.rmdir(made)
 
 
 def unfinished(folder: str) -> str:

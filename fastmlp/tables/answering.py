@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import fastmlp
+from fastmlp.saving import atomic
 
 from .columns import Preprocessing
 from .reading import Table, TableError
@@ -42,6 +44,12 @@ def predict_table(folder: str | os.PathLike[str], table: Table) -> Answers:
         TableError: If the folder holds no such model, or the table lacks a column.
     """
     place = Path(folder)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # which is said below
+        try:
+            atomic.complete(place)
+        except PermissionError as error:
+            hint = "a training was killed while it wrote; train again, or run this as somebody who may write there"
+            raise TableError(f"cannot read {place}: {hint} ({error.strerror})") from error
     preprocessing = Preprocessing.load(place / "preprocessing.json")
     try:
         model = fastmlp.models.load_model(place / "model.safetensors")

@@ -91,7 +91,17 @@ class Training:
     settings: Settings
 
     def save(self, folder: Path) -> list[str]:
-        """Write the model, its preprocessing, the test rows' predictions, curves and a page; the names of the files."""
+        """Write the model, its preprocessing, the test rows' predictions, curves and a page; the names of the files.
+
+        Either all take their places, or the files of an earlier training stay.
+
+        Raises:
+            OSError: If one can't be written.
+        """
+        with atomic.together(folder) as made:
+            return self._save(Path(made))
+
+    def _save(self, folder: Path) -> list[str]:
         self.model.save(folder / "model.safetensors")
         self.preprocessing.save(folder / "preprocessing.json")
         atomic.write(folder / "predictions.csv", self._predictions().to_csv(index=False).encode())
