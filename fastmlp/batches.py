@@ -33,7 +33,7 @@ class Source:
     held_out: Samples | None = None
 
     _totals: np.ndarray
-    # Samples of the epoch so far, and the generator's state before the epoch drew from it.
+    # Samples of the epoch so far, and, where one may stop within it, the generator's state before it drew from it.
     _samples = 0
     _before = np.zeros(0, np.uint8)
     _resumed: tuple[int, Mapping[str, np.ndarray], bool] | None = None
@@ -72,9 +72,10 @@ class Source:
         if batch:
             self._resumed = batch, progress, stopped
 
-    def _start(self) -> tuple[int, bool]:
+    def _start(self, single: bool) -> tuple[int, bool]:
         """Begin an epoch; how many of its batches are done already, and whether it is to end there."""
-        first, stopped, self._samples, self._before = 0, False, 0, random.state()
+        first, stopped, self._samples = 0, False, 0
+        self._before = random.state() if single else np.zeros(0, np.uint8)
         self._totals[:] = 0
         if self._resumed is not None:
             first, progress, stopped = self._resumed
@@ -117,7 +118,7 @@ class Arrays(Source):
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Train an epoch."""
         order, weighted = self._chosen, self._train.weights is not None
-        first, stopped = self._start()
+        first, stopped = self._start(single)
         if self._shuffle and first:
             with random.kept():  # it stands where the backup was made
                 random.set_state(self._before)
@@ -226,7 +227,7 @@ class Batches(Source):
 
     def epoch(self, single: bool) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Train an epoch."""
-        step, stopped = self._start()
+        step, stopped = self._start(single)
         layout, weighted = self._model._need_built(), self._scored.weights is not None
         if step:
             yield step, -1, self._scorer.logs(self._totals, self._samples, weighted)

@@ -9,13 +9,31 @@ import json
 import os
 import random as _python_random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 _generator = np.random.default_rng()
+
+
+class Own(Protocol):
+    """A generator that somebody draws from instead."""
+
+    def permutation(self, order: np.ndarray) -> np.ndarray:
+        """The order of the next epoch."""
+
+    def integers(self, high: int) -> int:
+        """A whole number below `high`."""
+
+    def state(self) -> np.ndarray:
+        """Where it stands, as bytes, uint8."""
+
+    def set_state(self, kept: bytes) -> None:
+        """Go on from there; ValueError if it is something else."""
+
+
 # Of the estimators, which draw from one of their own; a thread doesn't see that of another.
-_own: contextvars.ContextVar[Any] = contextvars.ContextVar("_own", default=None)
+_own: contextvars.ContextVar[Own | None] = contextvars.ContextVar("_own", default=None)
 
 # A child that is forked while another thread draws would wait for ever for the lock which that thread held.
 if hasattr(os, "register_at_fork"):
@@ -33,13 +51,13 @@ if hasattr(os, "register_at_fork"):
 
 def generator() -> np.random.Generator:
     """The generator that initial weights and shuffles come from."""
-    own = _own.get()
+    own: Any = _own.get()
     return _generator if own is None else own
 
 
 @contextlib.contextmanager
-def using(own: Any) -> Iterator[None]:
-    """What is drawn within, by this thread, comes from `own`: a Generator, or what has its methods."""
+def using(own: Own) -> Iterator[None]:
+    """What is drawn within, by this thread, comes from `own`."""
     token = _own.set(own)
     try:
         yield
@@ -74,6 +92,9 @@ def set_random_seed(seed: int) -> None:
 
 def state() -> np.ndarray:
     """Where the generator stands, as bytes, uint8."""
+    own = _own.get()
+    if own is not None:
+        return own.state()
     return np.frombuffer(json.dumps(_generator.bit_generator.state).encode(), np.uint8).copy()
 
 
@@ -90,7 +111,11 @@ def set_state(kept: Any) -> None:
     Raises:
         ValueError: If it is something else.
     """
+    own = _own.get()
     try:
+        if own is not None:
+            own.set_state(_bytes(kept))
+            return
         state = json.loads(_bytes(kept))
         np.random.default_rng(0).bit_generator.state = state  # one that fails half way leaves ours as it is
         _generator.bit_generator.state = state

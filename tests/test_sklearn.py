@@ -27,7 +27,7 @@ from support import compiled_only
 
 import fastmlp
 from fastmlp import optimizers
-from fastmlp.callbacks import LambdaCallback
+from fastmlp.callbacks import BackupAndRestore, Callback, LambdaCallback
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = [
@@ -304,6 +304,99 @@ def test_callbacks_watch_and_may_stop(iris):
     classifier = MLPClassifier(callbacks=[callback], random_state=0).fit(*iris)
     assert classifier.n_iter_ == 5
     assert seen == classifier.loss_curve_
+
+
+# ---------------------------------------------------------------------------------------------- interrupted trainings
+
+
+class Interrupt(Callback):
+    """Raises in front of a batch, counted over all epochs."""
+
+    def __init__(self, batch):
+        self.left = batch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left < 0:
+            raise InterruptedError
+
+
+def told(estimator):
+    """All that a training has left, with the bits of its weights."""
+    names = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+    weights = [array.tobytes() for array in (*estimator.coefs_, *estimator.intercepts_)]
+    return [getattr(estimator, name) for name in names], estimator.model_.optimizer.learning_rate, weights
+
+
+RESUMED = {
+    "adam": dict(dropout=0.2),
+    "stopped early": dict(early_stopping=True, n_iter_no_change=3, max_iter=60),
+    "adaptive": dict(solver="sgd", learning_rate="adaptive", tol=0.05, n_iter_no_change=1, nesterovs_momentum=False),
+    "invscaling": dict(solver="sgd", learning_rate="invscaling", shuffle=False),
+}
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1])
+@pytest.mark.parametrize("name", RESUMED)
+def test_interrupted_training_goes_on_with_the_same_bits(iris, tmp_path, name, save_freq):
+    def made(*callbacks):
+        settings = {"max_iter": 12, "random_state": 3, **RESUMED[name]}
+        return MLPClassifier((8,), learning_rate_init=0.05, batch_size=32, callbacks=list(callbacks), **settings)
+
+    backup = BackupAndRestore(tmp_path, save_freq=save_freq)
+    for batch in (0, 13, 9):
+        with pytest.raises(InterruptedError):
+            made(backup, Interrupt(batch)).fit(*iris)
+    assert told(made(backup).fit(*iris)) == told(made().fit(*iris))
+
+
+def test_interrupted_warm_start_goes_on_with_the_same_bits(values, tmp_path):
+    def begun():
+        return MLPRegressor(hidden_layer_sizes=(8,), max_iter=4, random_state=3, batch_size=20, warm_start=True).fit(
+            *values
+        )
+
+    whole, killed, resumed, backup = begun(), begun(), begun(), BackupAndRestore(tmp_path)
+    with pytest.raises(InterruptedError):
+        killed.set_params(callbacks=[backup, Interrupt(13)]).fit(*values)
+    assert told(resumed.set_params(callbacks=[backup]).fit(*values)) == told(whole.fit(*values))
+    assert len(resumed.loss_curve_) == 8
+
+
+def test_interrupted_training_of_the_global_generator_goes_on_with_its_numbers(iris, tmp_path):
+    def made(*callbacks):
+        return MLPClassifier((8,), max_iter=6, batch_size=32, callbacks=list(callbacks))
+
+    legacy = np.random.mtrand._rand
+    legacy.seed(4)
+    whole, after = made().fit(*iris), legacy.random_sample()
+    legacy.seed(4)
+    with pytest.raises(InterruptedError):
+        made(BackupAndRestore(tmp_path), Interrupt(13)).fit(*iris)
+    legacy.seed(5)
+    assert told(made(BackupAndRestore(tmp_path)).fit(*iris)) == told(whole)
+    assert legacy.random_sample() == after
+
+
+def test_what_was_held_out_must_be_held_out_again(iris, tmp_path):
+    classifier = MLPClassifier((8,), early_stopping=True, batch_size=32, callbacks=[BackupAndRestore(tmp_path)])
+    with pytest.raises(InterruptedError):
+        clone(classifier).set_params(callbacks=[BackupAndRestore(tmp_path), Interrupt(13)]).fit(*iris)
+    with pytest.raises(ValueError, match=r"held out other samples for early_stopping; set random_state to a number"):
+        classifier.fit(*iris)
+
+
+def test_backup_of_another_number_of_samples_or_of_a_model_is_refused(iris, tmp_path):
+    def made(*callbacks):
+        return MLPClassifier((8,), max_iter=6, batch_size=32, random_state=1, callbacks=list(callbacks))
+
+    with pytest.raises(InterruptedError):
+        made(BackupAndRestore(tmp_path), Interrupt(13)).fit(*iris)
+    with pytest.raises(ValueError, match=r"on 150 samples, but there are 120; give the same, or delete it"):
+        made(BackupAndRestore(tmp_path)).fit(iris[0][:120], iris[1][:120])
+    model = made().fit(*iris).model_
+    with pytest.raises(ValueError, match=r"the state of the random generator can't be read"):
+        model.fit(iris[0], np.arange(150) % 3, verbose=0, callbacks=[BackupAndRestore(tmp_path)])
 
 
 # ---------------------------------------------------------------------------------------------- data

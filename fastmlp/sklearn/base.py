@@ -102,8 +102,12 @@ class BaseMLP(BaseEstimator):
             self._go_on(sizes, incremental)
         if first or not incremental:
             self.model_.compile(optimizer, Canonical(self._last()[0]))
-        X, targets, weights, held_out = self._split(X, targets, labels, weights, generator)
-        self._train(X, targets, weights, held_out, generator, incremental)
+        train, rest = self._split(X.shape[0], labels, generator)
+        held_out = None
+        if self.early_stopping:
+            held_out = X[rest], labels[rest], None if weights is None else weights[rest]
+            X, targets, weights = X[train], targets[train], None if weights is None else weights[train]
+        self._train(X, targets, weights, held_out, rest, generator, incremental)
 
     _numeric = False
 
@@ -149,11 +153,11 @@ class BaseMLP(BaseEstimator):
             )
         network.penalize(self.model_, self.alpha, keep_optimizer=incremental)
 
-    def _split(self, X: Any, targets: Any, labels: Any, weights: Any, generator: Any) -> tuple[Any, Any, Any, Any]:
-        """Samples to train on, their targets and weights, and what is held out for early stopping."""
+    def _split(self, samples: int, labels: Any, generator: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on, and those held out for early stopping."""
+        rows = np.arange(samples)
         if not self.early_stopping:
-            return X, targets, weights, None
-        rows = np.arange(X.shape[0])
+            return rows, rows[:0]
         stratify = labels if self._stratified else None
         train, rest = train_test_split(
             rows, random_state=generator, test_size=self.validation_fraction, stratify=stratify
@@ -162,12 +166,13 @@ class BaseMLP(BaseEstimator):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        own, other = (None, None) if weights is None else (weights[train], weights[rest])
-        return X[train], targets[train], own, (X[rest], labels[rest], other)
+        return train, rest
 
     _stratified = False
 
-    def _train(self, X: Any, targets: Any, weights: Any, held_out: Any, generator: Any, incremental: bool) -> None:
+    def _train(
+        self, X: Any, targets: Any, weights: Any, held_out: Any, rows: np.ndarray, generator: Any, incremental: bool
+    ) -> None:  # fmt: skip
         """One epoch, or up to max_iter."""
         samples, epochs = X.shape[0], 1 if incremental else self.max_iter
         if self.batch_size != "auto" and self.batch_size > samples:
@@ -177,7 +182,7 @@ class BaseMLP(BaseEstimator):
             )
         batch = min(200 if self.batch_size == "auto" else self.batch_size, samples)
         self.n_iter_ = 0
-        progress = Progress(self, samples, held_out)
+        progress = Progress(self, samples, held_out, rows)
         callbacks = [self.callbacks, progress]
         with random.using(network.Order(generator)):
             try:

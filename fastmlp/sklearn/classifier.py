@@ -49,7 +49,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dropout: Share of the outputs of the hidden layers that a step leaves out; a list has one for each layer.
         class_weight: {label: weight}, "balanced" for weights inverse to the classes' sizes, or None. They are
             multiplied by sample_weight.
-        callbacks: Callbacks of fastmlp.callbacks, called in every fit.
+        callbacks: Callbacks of fastmlp.callbacks, called in every fit. BackupAndRestore lets a fit that was interrupted
+            go on with the same bits; with early_stopping, for a random_state that is a number.
         dtype: Float type of the computation; None is that of the samples, as in scikit-learn: float32 for float32 and
             uint8, which are read in place, else float64. "float32" is twice as fast.
 

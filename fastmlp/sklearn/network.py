@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,11 @@ class Order:
 
     def permutation(self, order: np.ndarray) -> np.ndarray:
         """The order of the next epoch."""
+        if self._order is not None and len(self._order) != len(order):
+            raise ValueError(
+                f"the backup is of a training on {len(self._order)} samples, but there are {len(order)}; give the "
+                "same, or delete it"
+            )
         drawn = np.arange(len(order))
         self._generator.shuffle(drawn)
         self._order = (order if self._order is None else self._order)[drawn]
@@ -40,6 +46,30 @@ class Order:
     def integers(self, high: int) -> int:
         """A whole number below `high`."""
         return int(self._generator.randint(high))
+
+    def state(self) -> np.ndarray:
+        """The generator's state and the last order, as bytes, uint8: a line of JSON, and what is large behind it."""
+        state: Any = self._generator.get_state(legacy=False)
+        key = state["state"].pop("key", np.empty(0, np.uint32))
+        order = np.empty(0, np.int64) if self._order is None else self._order.astype(np.int64, copy=False)
+        head = {"generator": state, "key": key.size, "dtype": key.dtype.str, "order": order.size}
+        # As text the key of the usual generator would take as long as an epoch of a hundred samples.
+        text = json.dumps(head, default=np.ndarray.tolist).encode() + b"\n"
+        return np.frombuffer(text + key.tobytes() + order.tobytes(), np.uint8)
+
+    def set_state(self, kept: bytes) -> None:
+        """Go on from what state() returned; ValueError if it is something else."""
+        text, _, rest = kept.partition(b"\n")
+        head = json.loads(text)
+        state, dtype = head["generator"], np.dtype(head["dtype"])
+        at = head["key"] * dtype.itemsize
+        order = np.frombuffer(rest[at:], np.int64)
+        if len(order) != head["order"] or not np.array_equal(np.sort(order), np.arange(len(order))):
+            raise ValueError("its order of the samples is none")
+        if at:
+            state["state"]["key"] = np.frombuffer(rest[:at], dtype)
+        self._generator.set_state(state)
+        self._order = order if len(order) else None
 
 
 def sizes_of(hidden_layer_sizes: Any) -> list[int]:

@@ -8,6 +8,10 @@ import numpy as np
 
 from fastmlp.callbacks import Callback
 
+#: Attributes of an estimator that its training changes.
+_KEPT = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
+         "_no_improvement_count")  # fmt: skip
+
 
 class Progress(Callback):
     """Follows a training by scikit-learn's rules.
@@ -21,16 +25,37 @@ class Progress(Callback):
         samples: Of an epoch.
         held_out: Validation samples, their targets as `score` takes them, and weights or None; None without early
             stopping.
+        rows: Numbers of the validation samples.
 
     Attributes:
         stopped: Whether it has ended the training.
         best: The weights of the best validation score.
     """
 
-    def __init__(self, estimator: Any, samples: int, held_out: tuple[Any, Any, Any] | None):
-        self._estimator, self._samples, self._held_out = estimator, samples, held_out
+    def __init__(self, estimator: Any, samples: int, held_out: tuple[Any, Any, Any] | None, rows: np.ndarray):
+        self._estimator, self._samples, self._held_out, self._rows = estimator, samples, held_out, rows
         self.stopped = False
         self.best: list[np.ndarray] | None = None
+
+    def training_state(self) -> dict[str, Any]:
+        """The estimator's attributes, the best weights, and which samples are held out."""
+        own = {name: getattr(self._estimator, name) for name in _KEPT if hasattr(self._estimator, name)}
+        return {"own": own, "stopped": self.stopped, "best": self.best, "held_out": self._rows}
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: If other samples are held out now: those of before have been trained on.
+        """
+        if not np.array_equal(state["held_out"], self._rows):
+            raise ValueError(
+                "the backup is of a training that held out other samples for early_stopping; set random_state to a "
+                "number, in both, or delete the backup"
+            )
+        for name, value in state["own"].items():
+            setattr(self._estimator, name, value)
+        self.stopped, self.best = state["stopped"], state["best"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Take the epoch's loss."""
