@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -93,7 +93,7 @@ class Sequential:
         self._trainer: Trainer | None = None
         self._runner: Runner | None = None
         self._source: Source | None = None  # while it is trained
-        self._free = [True]  # whoever trains the model takes it out: one step, of which threads can't do half
+        self._trained_by: dict[int, object] = {}  # under 0 the call that trains it
         self._flags: tuple[bool, ...] = ()
         self._one: Any = None
         self._one_shape: tuple[int, ...] | None = None
@@ -554,7 +554,9 @@ class Sequential:
         if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f'verbose must be 0, 1, 2 or "auto", got {verbose!r}')
 
-        with self._training():
+        call, owner = object(), self._trained_by
+        try:
+            self._begin_training(call)
             self._build(source.shape)
             trainer = self._need_trainer()
             source.begin(trainer)
@@ -570,22 +572,16 @@ class Sequential:
                     self._source = None
                 if epochs > initial_epoch:
                     trainer.finish()
+        finally:  # without a call, behind which a signal could be heard before it is done
+            if 0 in owner and owner[0] is call:
+                del owner[0]
         assert self.history is not None
         return self.history
 
-    @contextlib.contextmanager
-    def _training(self) -> Iterator[None]:
-        """RuntimeError where the model is trained already."""
-        try:
-            free = self._free.pop()
-        except IndexError:
-            raise RuntimeError(
-                f"model {self.name!r} is in training in another thread; wait for it, or train a copy"
-            ) from None
-        try:
-            yield
-        finally:
-            self._free.append(free)
+    def _begin_training(self, call: object) -> None:
+        """RuntimeError where another call trains the model already."""
+        if self._trained_by.setdefault(0, call) is not call:
+            raise RuntimeError(f"model {self.name!r} is in training in another thread; wait for it, or train a copy")
 
     def _train(
         self,
@@ -946,13 +942,18 @@ class Sequential:
         """
         self._check_trainable()
         pair = self._pair(x, y, sample_weight, class_weight)
-        with self._training():
+        call, owner = object(), self._trained_by
+        try:
+            self._begin_training(call)
             self._build(pair.shape)
             trainer = self._need_trainer()
             data = pair.for_kernels(self._need_built(), compress=False, train=True)
             return self._on_batch(
                 pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals)
             )
+        finally:
+            if 0 in owner and owner[0] is call:
+                del owner[0]
 
     @overload
     def test_on_batch(

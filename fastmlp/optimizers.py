@@ -33,9 +33,6 @@ class Optimizer(Configurable, kind="optimizer"):
         name: Name of the object.
 
     The other arguments are described at the top of this module.
-
-    Attributes:
-        iterations: Steps taken since compile.
     """
 
     def __init__(
@@ -77,6 +74,17 @@ class Optimizer(Configurable, kind="optimizer"):
         )
         self.iterations = 0
         self._without_decay: tuple[str, ...] = ()
+
+    @property
+    def iterations(self) -> int:
+        """Steps taken since compile."""
+        return int(self._counting[_kernels.ITERATIONS])
+
+    @iterations.setter
+    def iterations(self, count: int) -> None:
+        counting = np.zeros(_kernels.HYPER_SIZE)  # a new one: a shallow copy of the optimizer has this one, too
+        counting[_kernels.ITERATIONS] = count
+        self._counting = counting
 
     # ------------------------------------------------------------------ learning rate
 
@@ -161,6 +169,14 @@ class Optimizer(Configurable, kind="optimizer"):
         own = self.numbers()
         made[_kernels.OWN : _kernels.OWN + len(own)] = own
         return made
+
+    def counting(self) -> np.ndarray:
+        """The same as hyper(), for a training: the kernel counts `iterations` in it.
+
+        So they are those of the weights at any moment, also if Ctrl-C comes before Python hears of the last step.
+        """
+        self._counting = self.hyper()
+        return self._counting
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
         """Leave variables out of the weight decay.

@@ -29,8 +29,12 @@ from .sparse import Sparse
 # weights many times, and few enough that their activations stay in the second-level cache.
 _ROWS_PER_THREAD = 144
 
-# Floating-point operations of evaluate and predict in one call of the kernel: some 10 ms, after which Ctrl-C is heard.
-_AT_ONCE = 2e9
+# Floating-point operations of evaluate and predict in the first call of the kernel, some milliseconds; and seconds of
+# those that follow, after each of which Ctrl-C is heard.
+_AT_FIRST, _SLICE = 5e8, 0.05
+
+# Weights below which it isn't them that a row takes its time for.
+_FEW_WEIGHTS = 500
 
 # Buffers of evaluate and predict that a model keeps of each size, and what a call without these results is given.
 _KEPT_WORKSPACES = 4
@@ -368,24 +372,22 @@ class Trainer:
         team = min(threads.team_size(operations), layout.most_threads)
         pace = self._paces.get((batch, team))
         scratch, plan = self.scratch(batch, scorer, data, team), self.plan(scorer)
-        start = optimizer.iterations
 
         def take(size: int, first: int, last: int) -> float:
             begin = time.perf_counter()
-            hyper = optimizer.hyper()
-            hyper[0] = start
+            hyper, scratch.sync[DIVERGED] = optimizer.counting(), 0
             threads.run(
                 kernels.run, size, scratch.sync, plan, self._theta, self.slots, hyper, rates, data, order, batch, first,
                 last, scratch, totals, _NO_OUT[layout.dtype.name], True,
             )  # fmt: skip
-            self.diverged, scratch.sync[DIVERGED] = int(scratch.sync[DIVERGED]), 0
-            optimizer.iterations = start + (self.diverged - 1 if self.diverged else last)
+            self.diverged = int(scratch.sync[DIVERGED])
             return time.perf_counter() - begin
 
         rates = optimizer.rates(steps)
         if pace is None:
             pace = self._paces[batch, team] = threads.Pace(team, max(1, int(_FIRST_SLICE / operations)))
-            take(team, 0, 0)  # loads the kernel and starts the threads, so that no slice's time has that in it
+            take(1, 0, 0)  # loads the kernel: while it is compiled here, and not in a team, Ctrl-C is heard
+            take(team, 0, 0)  # starts the threads, so that no slice's time has that in it
         first = 0
         while first < steps:
             size, count = pace.next(steps - first)
@@ -491,7 +493,7 @@ class Runner:
 
     def __init__(self, layout: plans.Layout, theta: np.ndarray):
         self._layout, self._theta = layout, theta
-        self._workspaces: dict[tuple[int, int, int, bool, bool], list[Any]] = {}
+        self._workspaces: dict[tuple[int, int, int, bool, bool, str], list[Any]] = {}
         self._plans: dict[Any, Any] = {}
 
     def plan(self, scorer: Scorer | None = None) -> Any:
@@ -520,18 +522,22 @@ class Runner:
         batch = 1 if count == 1 else _ROWS_PER_THREAD * size
         means, weighted = 0 if scorer is None else scorer.means, data.weights.size > 0
         dense = data.starts.size == 0
-        kept = self._workspaces.setdefault((batch, size, means, weighted, dense), [])
+        kept = self._workspaces.setdefault((batch, size, means, weighted, dense, data.x.dtype.char), [])
+        batches, plan = -(-count // batch), self.plan(scorer)
+        call = plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES, data, order, batch
         try:
             scratch = kept.pop()
         except IndexError:
             scratch = plans.scratch(layout, batch, size, means, weighted=weighted, dense=dense)
-        batches, plan = -(-count // batch), self.plan(scorer)
-        at_once = max(1, int(_AT_ONCE / (2.0 * max(weights, 1) * batch)))
-        for first in range(0, batches, at_once):
-            threads.run(
-                kernels.run, size, scratch.sync, plan, self._theta, _NO_SLOTS[layout.dtype.name], _NO_HYPER, _NO_RATES,
-                data, order, batch, first, min(first + at_once, batches), scratch, totals, out, False,
-            )  # fmt: skip
+            if size > 1:  # loads the kernel: while it is compiled here, and not in a team, Ctrl-C is heard
+                threads.run(kernels.run, 1, scratch.sync, *call, 0, 0, scratch, totals, out, False)
+        first, at_once = 0, max(1, int(_AT_FIRST / (2.0 * max(weights, _FEW_WEIGHTS) * batch)))
+        while first < batches:
+            begin, last = time.perf_counter(), min(first + at_once, batches)
+            threads.run(kernels.run, size, scratch.sync, *call, first, last, scratch, totals, out, False)
+            if last < batches:
+                at_once = max(1, int(at_once * min(4.0, _SLICE / (time.perf_counter() - begin + 1e-9))))
+            first = last
         finite = not scratch.sync[NOT_FINITE]
         scratch.sync[NOT_FINITE] = 0
         if len(kept) < _KEPT_WORKSPACES:

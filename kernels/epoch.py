@@ -49,7 +49,7 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
     plan, data, scratch   see plan.py; scratch has room for batch_size rows
     theta        parameters, updated in training
     slots        optimizer state, updated in training; hyper its numbers (see optimizers.py), of which ITERATIONS is the
-                 number of steps before the first batch of `order`
+                 number of steps before batch `first`; in training it is counted on by each step that is made
     rates        learning rate of each batch of `order`
     order        (n,) int64: which samples; batch i is order[i * batch_size :][:batch_size]
     totals       (2 + means + counts,) float64: sums of the losses, of each metric that is a mean and of the samples'
@@ -68,10 +68,11 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
     # Without a barrier at its end a member may begin the next step while another still adds gradients. With parts each
     # then reads and writes only its own weights and places of scratch.sums, until it meets the other at their barrier.
     apart = direct and in_parts(plan.turn, data.parts.size - 1)
+    steps = int(hyper[ITERATIONS]) - first  # before all of `order`
     for batch in range(first, last):
         start = batch * batch_size
         rows = min(batch_size, order.size - start)
-        key = int(hyper[ITERATIONS]) + batch
+        key = steps + batch
         # Plain SGD's step is linear in the gradient: scaled once, in the loss, it is added to the weights as it is
         # summed. Where several steps make one of the optimizer's, their gradients are averaged.
         scale = (-rates[batch] if direct else 1.0 / plan.every) / rows
@@ -121,6 +122,8 @@ def run(plan, theta, slots, hyper, rates, data, order, batch_size, first, last, 
                 else:
                     begin, end = share(plan.trainable, 64 * line, rank, size)
                     call_at(plan.optimizer, (hyper, rates[batch], step, theta, slots, scratch.gradient, begin, end))
+            if rank == 0:
+                hyper[ITERATIONS] = key + 1
         if not apart:
             barrier(scratch.sync, size)
     restore_denormals(before)

@@ -7,6 +7,7 @@ its own team when it first needs one, and who finds the team at work computes al
 
 import contextlib
 import ctypes
+import itertools
 import os
 import queue
 import threading
@@ -57,52 +58,63 @@ def limit_threads(count: int | None) -> None:
     _limit = count
 
 
-class _Job:
-    """One member's share of a call.
+class _Call:
+    """A kernel that every member of a team calls once.
 
-    Ctrl-C can come between any two lines of the caller's, even before the share is handed out. So each share belongs to
-    whoever takes it first: the worker, who then runs it, or the caller, who then needn't wait for it.
+    Ctrl-C, or another signal whose handler raises, can come between any two lines of the main thread's, but not within
+    what one call of C does. A call of which any member may have begun is carried through: else the others would wait at
+    their barrier for ever, or half a step be made. So what has been done can be told at any moment, and lead() goes on
+    from there: a share is in `shares` until a worker takes it out, and `led` isn't empty once the caller's is done.
     """
 
-    def __init__(self, kernel: Any, arguments: tuple[Any, ...], sync: np.ndarray):
-        self.kernel, self.arguments, self.sync = kernel, arguments, sync
-        self.errors: list[BaseException] = []
-        self.is_done = False
-        self._free = [True]
+    def __init__(self, kernel: Any, arguments: tuple[Any, ...], size: int, sync: np.ndarray):
+        self._kernel, self._sync = kernel, sync
+        self._shares = [[(*arguments, rank, size)] for rank in range(size)]
+        self._words: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.led: list[Any] = []
+        #: Of each other member that is ready None, or its error.
+        self.ended: list[BaseException | None] = []
 
-    def take(self) -> bool:
-        """Whether it is the asker's now; to one of them only."""
+    def lead(self, crew: list["_Worker"]) -> None:
+        """Hand out the shares, do the caller's, and wait for the others; again, if an error came in between."""
+        for rank, worker in enumerate(crew, 1):
+            if self._shares[rank]:
+                worker.jobs.put((self, rank))
+        if not self.led:
+            self.led.extend(itertools.starmap(self._kernel, self._shares[0]))
+        while len(self.ended) < len(crew):
+            self._words.get()  # some may be lost: a word says that something has changed, not what
+
+    def follow(self, rank: int) -> None:
+        """Another member's share, if it isn't taken yet."""
         try:
-            return self._free.pop()
+            arguments = self._shares[rank].pop()
         except IndexError:
-            return False
-
-    def run(self) -> None:
-        """Do it, if it is not taken back, and say so."""
-        if self.take():
-            try:
-                self.kernel(*self.arguments)
-            except BaseException as error:
-                self.sync[FAILED] = 1  # lets the others through the barrier
-                self.errors.append(error)
-        self.is_done = True
+            return
+        error = None
+        try:
+            self._kernel(*arguments)
+        except BaseException as own:
+            self._sync[FAILED] = 1  # lets the others through the barrier
+            error = own
+        self.ended.append(error)
+        self._words.put(None)
 
 
 class _Worker(threading.Thread):
-    """A thread that runs one job after another for ever."""
+    """A thread that takes part in one call after another for ever."""
 
     def __init__(self) -> None:
         super().__init__(name="fastmlp", daemon=True)
-        self.jobs: queue.SimpleQueue[tuple[_Job, queue.SimpleQueue[None]]] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[tuple[_Call, int]] = queue.SimpleQueue()
         self.place: Any = None
         self.start()
 
     def run(self) -> None:
         while True:
-            job, done = self.jobs.get()
-            job.run()
-            done.put(None)
-            del job, done
+            call, rank = self.jobs.get()
+            call.follow(rank)
+            del call
 
 
 _current_cpu: Any = None
@@ -149,39 +161,28 @@ def run(kernel: Any, size: int, sync: np.ndarray, *arguments: Any) -> None:
     Computes alone if the team is at work for someone else, or no thread can be started (as at the interpreter's end).
     """
     busy = _busy
-    if size == 1 or not busy.acquire(blocking=False):
+    if size == 1 or busy.locked():
         kernel(*arguments, 0, 1)
         return
-    try:
+    with busy:  # a lock's own entry and exit, between which and the block no signal is heard
         try:
             while len(_workers) < size - 1:
                 _workers.append(_Worker())
         except RuntimeError:
             size = len(_workers) + 1
         _spread(size)
-        done: queue.SimpleQueue[None] = queue.SimpleQueue()
-        jobs = [_Job(kernel, (*arguments, rank, size), sync) for rank in range(1, size)]
-        errors: list[BaseException] = []
-        try:
-            for worker, job in zip(_workers, jobs):
-                worker.jobs.put((job, done))
-            kernel(*arguments, 0, size)
-        except BaseException as error:
-            sync[FAILED] = 1
-            errors.append(error)
-            jobs = [job for job in jobs if not job.take()]
-        waiting = True
-        while waiting:
+        call, errors = _Call(kernel, arguments, size, sync), []
+        while True:
             try:
-                # A word of `done` can be lost to Ctrl-C: it says that something has changed, not what.
-                while not all([job.is_done for job in jobs]):
-                    done.get()
-                waiting = False
-            except KeyboardInterrupt as interrupt:  # the others still write: wait for them first
-                errors.append(interrupt)
-        errors += [error for job in jobs for error in job.errors]
+                call.lead(_workers[: size - 1])
+                break
+            except BaseException as error:
+                errors.append(error)
+                if len(errors) > 1 and not call.led:  # what comes each time is the kernel's own
+                    sync[FAILED] = 1
+                    call.led.append(None)
+        errors += [error for error in call.ended if error is not None]
         if errors:
-            sync[:] = 0
+            if sync[FAILED]:
+                sync[:] = 0
             raise errors[0]
-    finally:
-        busy.release()

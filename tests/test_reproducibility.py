@@ -142,7 +142,8 @@ def test_predictions_have_the_same_bits_in_pieces_of_any_size(monkeypatch, dtype
         pieces = [model.predict(X[first : first + size]) for first in range(0, 700, size)]
         assert np.concatenate(pieces).tobytes() == expected.tobytes()
     monkeypatch.setattr(training, "_ROWS_PER_THREAD", 16)
-    monkeypatch.setattr(training, "_AT_ONCE", 1.0)
+    monkeypatch.setattr(training, "_AT_FIRST", 1.0)
+        monkeypatch.setattr(training, "_SLICE", 0.0)
     again = net(dtype)
     again.set_weights(model.get_weights())
     assert again.predict(X).tobytes() == expected.tobytes()

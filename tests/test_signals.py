@@ -60,3 +60,56 @@ assert np.allclose(answer, np.maximum(x @ w[0] + w[1], 0) @ w[2] + w[3], atol=1e
 print(heard.count > 2, heard.gap < 0.2)
 """
     assert in_process(code) == "True True"
+
+
+def moments(few, many):
+    """How many of them: a few always, many behind the marker `long`."""
+    return pytest.mark.parametrize("moments", [few, pytest.param(many, marks=pytest.mark.long)])
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGALRM"])
+@moments(20, 300)
+def test_a_training_that_is_interrupted_has_made_whole_steps_and_counts_each(name, moments):
+    code = f"""
+def late(*_):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, late)
+
+def made(optimizer):
+    fastmlp.set_random_seed(1)
+    model = fastmlp.Sequential([Input((20,)), Dense(96, activation="relu"), Dense(3, activation="softmax")])
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+def fit(model, rows=400, epochs=10**6, **more):
+    model.fit(X[:rows], Y[:rows], batch_size=50, epochs=epochs, shuffle=False, verbose=0, **more)
+
+def one_by_one(model):
+    while True:
+        for i in range(0, 400, 50):
+            model.train_on_batch(X[i : i + 50], Y[i : i + 50])
+
+class Looks(fastmlp.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+from fastmlp.kernels import workers
+heard, chosen = Heard(signal.{name}), random.Random({moments})
+kinds = [(o, way) for o in ("sgd", "adam") for way in (fit, lambda m: fit(m, callbacks=[Looks()]), one_by_one)]
+models = [(made(o), made(o), way) for o, way in kinds]
+for model, twin, _ in models:
+    for net in (model, twin):
+        fit(net, epochs=1)
+for moment in range({moments}):
+    model, twin, way = models[moment % len(models)]
+    heard.call(lambda: way(model), 0.03 * chosen.random())
+    steps = model.optimizer.iterations - twin.optimizer.iterations
+    if steps >= 8:
+        fit(twin, epochs=steps // 8)
+    if steps % 8:
+        fit(twin, rows=steps % 8 * 50, epochs=1)
+    assert all(map(np.array_equal, model.get_weights(), twin.get_weights())), (moment, steps)
+    assert not workers._busy.locked()
+print(heard.count, heard.gap < 0.2)
+"""
+    assert in_process(code) == f"{moments} True"
