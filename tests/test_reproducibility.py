@@ -143,7 +143,7 @@ def test_predictions_have_the_same_bits_in_pieces_of_any_size(monkeypatch, dtype
         assert np.concatenate(pieces).tobytes() == expected.tobytes()
     monkeypatch.setattr(training, "_ROWS_PER_THREAD", 16)
     monkeypatch.setattr(training, "_AT_FIRST", 1.0)
-        monkeypatch.setattr(training, "_SLICE", 0.0)
+    monkeypatch.setattr(training, "_SLICE", 0.0)
     again = net(dtype)
     again.set_weights(model.get_weights())
     assert again.predict(X).tobytes() == expected.tobytes()
