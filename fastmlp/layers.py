@@ -88,11 +88,9 @@ class Layer(Configurable, kind="layer"):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make an equal layer, not its weights."""
-        now, self.input_shape = self.input_shape, self.declared_shape
-        try:
-            config = super().get_config()
-        finally:
-            self.input_shape = now
+        config = super().get_config()
+        if "input_shape" in config:  # that of the argument, not that of what it is built for
+            config["input_shape"] = None if self.declared_shape is None else list(self.declared_shape)
         return {name: value for name, value in config.items() if name != "dtype" or value is not None}
 
     def shape_after(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -114,10 +112,15 @@ class Layer(Configurable, kind="layer"):
         if self._arrays:
             for array, old in zip(arrays, self._arrays):
                 array[...] = old
-        self._arrays, fresh = arrays, not self._arrays
-        if fresh:
-            with np.errstate(over="ignore"):  # what is too large for the type becomes infinite
-                self.initialize()
+        fresh, self._arrays = not self._arrays, arrays
+        try:
+            if fresh:
+                with np.errstate(over="ignore"):  # what is too large for the type becomes infinite
+                    self.initialize()
+                fresh = False
+        finally:
+            if fresh:  # it was broken off: whoever builds the model next begins anew
+                self._arrays = []
 
     def initialize(self) -> None:
         """Fill the parameters with their initial values."""

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,7 +21,6 @@ from .activations import Form
 from .batches import Arrays, Batches, Source, inputs_of, split
 from .callbacks import Callback, CallbackList, History
 from .callbacks.base import check_kind as check_callbacks
-from .kernels import single
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
 from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
@@ -51,6 +51,13 @@ def __getattr__(name: str) -> Any:
 # Last activations behind which a loss of probabilities can't be meant: their outputs may be negative.
 _NO_PROBABILITY = ("linear", "tanh", "softsign", "log_softmax", "leaky_relu", "elu", "selu", "gelu", "gelu_approximate",
                    "silu", "mish", "general_relu")  # fmt: skip
+
+
+# Who changes what a model consists of holds it, for moments; who computes goes on with what was there. One for all
+# models, so that a fork can wait until none is half changed.
+_changing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_changing.acquire, after_in_parent=_changing.release, after_in_child=_changing.release)
 
 
 class Sequential:
@@ -95,8 +102,7 @@ class Sequential:
         self._source: Source | None = None  # while it is trained
         self._trained_by: dict[int, object] = {}  # under 0 the call that trains it
         self._flags: tuple[bool, ...] = ()
-        self._one: Any = None
-        self._one_shape: tuple[int, ...] | None = None
+        self._version = 0  # of what calls are checked by: compile and add change it
         self._as_it_is = (self.dtype, np.dtype(np.uint8))
         for layer in layers or ():
             self.add(layer)
@@ -135,13 +141,17 @@ class Sequential:
             layer.name = automatic_name(layer.kind)
         if layer.name in taken:
             raise ValueError(f"the model has a layer {layer.name!r} already; give this one another name")
-        layers = [*self._layers, layer]
-        shape = self._shape if self.built else layers[0].declared_shape
-        if shape is not None:
-            _shapes(layers, shape)
-        self._layers, self._layout, self._trainer, self._runner, self._one_shape = layers, None, None, None, None
-        if shape is not None and self._dense:
-            self._build(shape)
+        with _changing:
+            self._check_untrained("add layers to it")
+            layers = [*self._layers, layer]
+            shape = self._shape if self.built else layers[0].declared_shape
+            if shape is not None:
+                _shapes(layers, shape)
+            self._version += 1
+            if shape is not None and any(isinstance(other, Dense) for other in layers):
+                self._lay_out(layers, shape)
+            else:
+                self._layers = layers
 
     @property
     def built(self) -> bool:
@@ -172,20 +182,34 @@ class Sequential:
             return
         if not self._dense:
             raise ValueError(f"model {self.name!r} has no Dense layer; add one")
-        shapes = _shapes(self._layers, shape)
-        made = plans.layout(math.prod(shape), stages_of(self._layers, math.prod(shape)), self.dtype)
+        with _changing:
+            if not self.built:
+                self._lay_out(self._layers, shape)
+
+    def _lay_out(self, layers: list[Layer], shape: tuple[int, ...]) -> None:
+        """Make these the model's layers and lay their weights out, which keep their values; by one thread at a time.
+
+        Calls that run meanwhile go on with the network that they have found.
+        """
+        shapes = _shapes(layers, shape)
+        made = plans.layout(math.prod(shape), stages_of(layers, math.prod(shape)), self.dtype)
         _check_memory(made.size * self.dtype.itemsize)
         theta = aligned_zeros(made.size, self.dtype)
-        for layer, before, after in zip(self._layers, shapes, shapes[1:]):
+        for layer, before, after in zip(layers, shapes, shapes[1:]):
             layer.input_shape, layer.output_shape = before, after
-        for i, layer in enumerate(self._layers):
-            own = [view for j, stage in enumerate(made.stages) if stage.owner == i for view in made.views(theta, j)]
-            if own:
-                layer.attach(own)
-        self._layout, self._theta, self._shape = made, theta, shape
-        self._runner, self._trainer, self._one = Runner(made, theta), None, None
-        # Operations go the long way for one row, too.
-        self._one_shape = (1, *shape) if made.only_dense else None
+        kept, is_done = [layer._arrays for layer in layers], False
+        try:
+            for i, layer in enumerate(layers):
+                own = [view for j, stage in enumerate(made.stages) if stage.owner == i for view in made.views(theta, j)]
+                if own:
+                    layer.attach(own)
+            runner = Runner(made, theta, shape)
+            self._layers, self._theta, self._shape, self._trainer = layers, theta, shape, None
+            self._runner, self._layout, is_done = runner, made, True
+        finally:
+            if not is_done:  # as by Ctrl-C
+                for layer, arrays in zip(layers, kept):
+                    layer._arrays = arrays
 
     def _need_built(self) -> plans.Layout:
         if self._layout is None:
@@ -287,15 +311,18 @@ class Sequential:
         self._check_loss(new_loss)
         for metric in (*new_metrics, *new_weighted):
             metric.prepare(self.dtype)
-        if self.optimizer is not new_optimizer:
-            new_optimizer.iterations = 0
-        self.optimizer, self.loss, self._metrics, self._weighted_metrics = (
-            new_optimizer,
-            new_loss,
-            new_metrics,
-            new_weighted,
-        )
-        self._trainer = None
+        with _changing:
+            self._check_untrained("compile it")
+            if self.optimizer is not new_optimizer:
+                new_optimizer.iterations = 0
+            self._version += 1
+            self.optimizer, self.loss, self._metrics, self._weighted_metrics, self._trainer = (
+                new_optimizer,
+                new_loss,
+                new_metrics,
+                new_weighted,
+                None,
+            )
 
     @property
     def _last_units(self) -> int:
@@ -401,6 +428,7 @@ class Sequential:
         of: str = "",
     ) -> Samples:
         """Samples, targets and weights, checked; `of` is what errors say behind their names."""
+        version = self._version
         _, loss = self._need_compiled()
         if y is None:
             raise ValueError(f"y{of} is missing: give x and y, or an iterable of batches (x, y)")
@@ -420,22 +448,35 @@ class Sequential:
             if classes is None and targets is not None:
                 classes = targets.argmax(axis=1) if targets.shape[1] > 1 else np.rint(targets[:, 0])
             own = checks.class_weights(class_weight, np.asarray(classes), max(2, self._last_units), self.dtype)
-        return Samples(rows, labels, targets, own, shape)
+        return Samples(rows, labels, targets, own, shape, version)
 
     def _scorer(self, samples: Samples) -> Scorer:
         _, loss = self._need_compiled()
-        return Scorer(loss, self._metrics, self._weighted_metrics, self._last_units, samples.targets)
+        with _changing:
+            if samples.version == self._version:
+                return Scorer(loss, self._metrics, self._weighted_metrics, self._last_units, samples.targets)
+        raise RuntimeError(
+            f"model {self.name!r} was compiled anew, or got another layer, in the middle of this call; call it again"
+        )
 
-    def _need_trainer(self) -> Trainer:
-        """What trains the model; made anew where a layer's `trainable` has changed."""
+    def _need_trainer(self, call: object = None) -> Trainer:
+        """What trains the model; made anew where a layer's `trainable` has changed.
+
+        Args:
+            call: The training that asks, if it is one; another's would go on with weights that are the model's no more.
+        """
         optimizer, _ = self._need_compiled()
-        flags = tuple(layer.trainable for layer in self._layers)
-        if self._trainer is None or self._flags != flags:
-            if self._trainer is not None or flags != tuple(True for _ in flags):
-                self._relay()
-            self._trainer = Trainer(self._layers, self._need_built(), self._theta, optimizer)
-            self._flags = flags
-        return self._trainer
+        with _changing:
+            flags = tuple(layer.trainable for layer in self._layers)
+            if self._trainer is None or self._flags != flags:
+                if self._trained_by.get(0) is not call:
+                    self._check_untrained("freeze its layers")
+                self._need_built()
+                if self._trainer is not None or not all(flags):
+                    self._lay_out(self._layers, self._shape)
+                self._trainer = Trainer(self._layers, self._need_built(), self._theta, optimizer)
+                self._flags = flags
+            return self._trainer
 
     def _trainer_as_it_is(self) -> Trainer | None:
         """What trains the model, or None where the next training makes it anew."""
@@ -450,11 +491,6 @@ class Sequential:
         self._layout = dataclasses.replace(self._layout, stages=stages)
         if self._trainer is not None:
             self._trainer.renumber(self._layout)
-
-    def _relay(self) -> None:
-        """Lay the network out again: what is trained has changed. The weights stay."""
-        self._layout = None
-        self._build(self._shape)
 
     # ------------------------------------------------------------------ fit
 
@@ -558,7 +594,7 @@ class Sequential:
         try:
             self._begin_training(call)
             self._build(source.shape)
-            trainer = self._need_trainer()
+            trainer = self._need_trainer(call)
             source.begin(trainer)
             watchers = callbacks if isinstance(callbacks, CallbackList) else CallbackList(
                 callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=epochs,
@@ -580,8 +616,15 @@ class Sequential:
 
     def _begin_training(self, call: object) -> None:
         """RuntimeError where another call trains the model already."""
-        if self._trained_by.setdefault(0, call) is not call:
+        with _changing:
+            owner = self._trained_by.setdefault(0, call)
+        if owner is not call:
             raise RuntimeError(f"model {self.name!r} is in training in another thread; wait for it, or train a copy")
+
+    def _check_untrained(self, what: str) -> None:
+        """RuntimeError while the model is trained, by another thread or by the fit that has called a callback."""
+        if self._trained_by:
+            raise RuntimeError(f"model {self.name!r} is in training; {what} when that has ended, or change a copy")
 
     def _train(
         self,
@@ -637,29 +680,30 @@ class Sequential:
 
     def _evaluate(self, held_out: Any, data: Any, watchers: CallbackList | None) -> dict[str, Any]:
         """Loss and metrics of samples, or of an iterable of batches, with the hooks of test."""
-        runner, layout = self._need_runner(), self._need_built()
+        runner = self._need_runner()
+        layout = runner.layout
         if watchers is not None:
             watchers.on_test_begin()
         if isinstance(held_out, Samples):
             scorer = self._scorer(held_out)
             if held_out.in_slices or (watchers is not None and watchers.wants_test_batches):
                 pieces = held_out.pieces(layout.inputs, self.dtype)
-                logs = self._evaluate_pieces(pieces, scorer, watchers)
+                logs = self._evaluate_pieces(pieces, scorer, watchers, runner)
             else:
                 if data is None:
                     data = held_out.for_kernels(layout, compress=False)
                 totals = runner.totals(scorer, data, np.arange(len(held_out)))
                 logs = scorer.logs(totals, len(held_out), held_out.weights is not None, penalty(self._layers))
         else:
-            logs = self._evaluate_pieces(held_out.pieces(), None, watchers)
+            logs = self._evaluate_pieces(held_out.pieces(), None, watchers, runner)
         if watchers is not None:
             watchers.on_test_end(logs)
         return logs
 
     def _evaluate_pieces(
-        self, pieces: Iterable[Samples], scorer: Scorer | None, watchers: CallbackList | None
+        self, pieces: Iterable[Samples], scorer: Scorer | None, watchers: CallbackList | None, runner: Runner
     ) -> dict[str, Any]:  # fmt: skip
-        runner, layout = self._need_runner(), self._need_built()
+        layout = runner.layout
         totals, count, logs = None, 0, {}
         extra = penalty(self._layers)
         for step, piece in enumerate(pieces):
@@ -677,9 +721,11 @@ class Sequential:
         return logs
 
     def _need_runner(self) -> Runner:
-        self._need_built()
-        assert self._runner is not None
-        return self._runner
+        runner = self._runner
+        if runner is None:
+            self._need_built()
+        assert runner is not None
+        return runner
 
     # ------------------------------------------------------------------ evaluate, predict
 
@@ -790,8 +836,11 @@ class Sequential:
         """
         if callbacks is not None:
             return self._predict_watched(x, batch_size, steps, callbacks)
-        if type(x) is np.ndarray and x.shape == self._one_shape and x.dtype in self._as_it_is:
-            out = self._predict_one(x)
+        runner = self._runner
+        if runner is not None and type(x) is np.ndarray and x.shape == runner.one_shape and x.dtype in self._as_it_is:
+            flags = x.flags
+            # Bytes of a request are copied: 0.3 us for 784 of them, and the long way takes 25.
+            out = runner.one(x if flags.c_contiguous and flags.aligned and flags.writeable else x.copy())
             if out is not None:
                 return out
         if checks.is_batches(x, None):
@@ -802,14 +851,15 @@ class Sequential:
         # Where the model is built, NaN is looked for while the rows are read anyway.
         rows, shape = self._samples(x, all_finite=not self.built)
         self._build(shape)
+        runner = self._need_runner()
+        layout = runner.layout
         if isinstance(rows, Sparse):
-            parts = [self._need_runner().outputs(plans.data(self._need_built(), piece, None, None), len(piece))[0]
-                     for piece in rows.pieces()]  # fmt: skip
+            parts = [runner.outputs(plans.data(layout, piece, None, None), len(piece))[0] for piece in rows.pieces()]
             return np.concatenate(parts)
         if checks.in_slices(rows, self.dtype):
-            pieces = Samples(rows, None, None, None, shape).pieces(self._need_built().inputs, self.dtype)
+            pieces = Samples(rows, None, None, None, shape).pieces(layout.inputs, self.dtype)
             return np.concatenate([self.predict(np.asarray(piece.x).reshape(-1, *shape)) for piece in pieces])
-        out, finite = self._need_runner().outputs(plans.data(self._need_built(), rows, None, None), len(rows))
+        out, finite = runner.outputs(plans.data(layout, rows, None, None), len(rows))
         if not finite:
             checks.finite("x", rows)
         return out
@@ -837,22 +887,6 @@ class Sequential:
             if watchers is not callbacks:
                 watchers.close()
         return np.concatenate(parts)
-
-    def _predict_one(self, x: np.ndarray) -> np.ndarray | None:
-        """Output for a single sample of the right shape and type, or None if it must go the long way to its error."""
-        flags = x.flags
-        if not (flags.c_contiguous and flags.aligned and flags.writeable):
-            x = x.copy()  # such as the bytes of a request: 0.3 us for 784 of them, and the long way takes 25
-        if self._one is None:
-            layout = self._need_built()
-            plan = self._need_runner().plan()
-            self._one = layout.one_row(plan), plan.numbers, (2, int(layout.tables["row"][1:].max()))
-        tables, numbers, floats = self._one
-        out = np.empty((1, tables[-1, single.UNITS]), self.dtype)
-        found = single.predict_one(
-            tables, numbers, self._need_built().scale, self._theta, x.reshape(-1), np.empty(floats, self.dtype), out
-        )
-        return out if found else None
 
     def as_njit(self) -> Any:
         """The network as a function that your own `@njit` code calls, in loops of any kind, without Python.
@@ -946,7 +980,7 @@ class Sequential:
         try:
             self._begin_training(call)
             self._build(pair.shape)
-            trainer = self._need_trainer()
+            trainer = self._need_trainer(call)
             data = pair.for_kernels(self._need_built(), compress=False, train=True)
             return self._on_batch(
                 pair, return_dict, lambda scorer, totals: trainer.batch(scorer, data, len(pair), totals)
@@ -967,10 +1001,11 @@ class Sequential:
         """Loss and metrics of one batch, as train_on_batch returns them; nothing is trained."""
         pair = self._pair(x, y, sample_weight)
         self._build(pair.shape)
-        data = pair.for_kernels(self._need_built(), compress=False)
+        runner = self._need_runner()
+        data = pair.for_kernels(runner.layout, compress=False)
 
         def score(scorer: Scorer, totals: np.ndarray) -> None:
-            totals += self._need_runner().totals(scorer, data, np.arange(len(pair)))
+            totals += runner.totals(scorer, data, np.arange(len(pair)))
             totals[0] += len(pair) * penalty(self._layers)
 
         return self._on_batch(pair, return_dict, score)
@@ -1129,7 +1164,7 @@ class Sequential:
         pair = self._pair(x, y)
         self._build(pair.shape)
         trainer = self._need_trainer()
-        data = pair.for_kernels(self._need_built(), compress=False, train=True)
+        data = pair.for_kernels(trainer.layout, compress=False, train=True)
         return trainer.gradients(self._layers, self._scorer(pair), data, len(pair))
 
     def __getstate__(self) -> dict[str, Any]:

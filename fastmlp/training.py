@@ -17,6 +17,7 @@ import numpy as np
 from . import checks, constraints, losses, optimizers, regularizers, threads
 from . import plan as plans
 from .kernels import epoch as kernels
+from .kernels import single
 from .kernels.by_address import address
 from .kernels.optimizers import HYPER_SIZE, SLOTS
 from .kernels.plan import Data, aligned_zeros
@@ -54,13 +55,17 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked samples (n, k), targets and weights; `shape` is that of one sample."""
+    """Checked samples (n, k), targets and weights; `shape` is that of one sample.
+
+    They are checked for a model as it was compiled then, which `version` stands for.
+    """
 
     x: np.ndarray | Sparse
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
     shape: tuple[int, ...]
+    version: int = 0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -68,7 +73,7 @@ class Samples:
     def rows(self, which: Any) -> Samples:
         """Those of a slice, as views, or of an array of indices."""
         labels, targets, weights = (None if a is None else a[which] for a in (self.labels, self.targets, self.weights))
-        return Samples(self.x[which], labels, targets, weights, self.shape)
+        return Samples(self.x[which], labels, targets, weights, self.shape, self.version)
 
     @property
     def in_slices(self) -> bool:
@@ -298,7 +303,7 @@ class Trainer:
     def __init__(
         self, layers: Sequence[Layer], layout: plans.Layout, theta: np.ndarray, optimizer: optimizers.Optimizer
     ):
-        self._layout, self._theta, self.optimizer = layout, theta, optimizer
+        self.layout, self._theta, self.optimizer = layout, theta, optimizer
         self._adjust = adjustments(layers, theta, optimizer)
         kernel = optimizer.kernel_name
         self.slots = plans.slots(layout, kernel, optimizer.slot_start)
@@ -328,7 +333,7 @@ class Trainer:
         found = self._plans.get(scorer.key)
         if found is None:
             found = self._plans[scorer.key] = plans.plan(
-                self._layout, scorer.loss, scorer.scorings, self.optimizer.kernel_name, adjust=self._adjust,
+                self.layout, scorer.loss, scorer.scorings, self.optimizer.kernel_name, adjust=self._adjust,
                 every=self.optimizer.every,
             )  # fmt: skip
         return found
@@ -341,7 +346,7 @@ class Trainer:
             if len(self._scratch) >= _KEPT_WORKSPACES:
                 self._scratch.clear()
             made = plans.scratch(
-                self._layout, batch, team, scorer.means, train=True, weighted=weighted,
+                self.layout, batch, team, scorer.means, train=True, weighted=weighted,
                 partial=0 if self._adjust is None else self._adjust.partial, dense=dense,
             )  # fmt: skip
             self._scratch[key] = made._replace(gradient=self._gradient)
@@ -366,7 +371,7 @@ class Trainer:
             totals: Sums over the samples, added to.
             single: Whether a slice is one batch.
         """
-        layout, optimizer = self._layout, self.optimizer
+        layout, optimizer = self.layout, self.optimizer
         steps, samples = math.ceil(len(order) / batch), len(order)
         operations = layout.step_operations(min(batch, samples), _inputs(layout, data))
         team = min(threads.team_size(operations), layout.most_threads)
@@ -407,7 +412,7 @@ class Trainer:
 
         The optimizer's arrays i, and "gradient" of batches that wait for their step.
         """
-        size = self._layout.size
+        size = self.layout.size
         blocks = {str(i): self.slots[i * size : (i + 1) * size] for i in range(self.slots.size // size)}
         if self.optimizer.every > 1:
             blocks["gradient"] = self._gradient
@@ -419,7 +424,7 @@ class Trainer:
 
     def renumber(self, layout: plans.Layout) -> None:
         """Take a layout that differs in numbers of operations only."""
-        self._layout = layout
+        self.layout = layout
         self._plans.clear()
 
     def batch(self, scorer: Scorer, data: Data, count: int, totals: np.ndarray) -> None:
@@ -431,7 +436,7 @@ class Trainer:
         self, layers: Sequence[Layer], scorer: Scorer, data: Data, count: int
     ) -> dict[str, list[np.ndarray]]:  # fmt: skip
         """Gradients of the mean loss of `count` samples, by layer, of the arrays that are trained; nothing changes."""
-        layout = self._layout
+        layout = self.layout
         # As a step of which the optimizer changes nothing, so that the gradient is left.
         plan = self.plan(scorer)._replace(direct=0, trainable=0, adjust=0, every=1)
         scratch = plans.scratch(
@@ -455,7 +460,7 @@ class Trainer:
     def finish(self) -> None:
         """At the end of a fit: running means take the place of the weights."""
         if self.optimizer.use_ema and self.optimizer.iterations:
-            mean = self.slots[SLOTS[self.optimizer.kernel_name] * self._layout.size :]
+            mean = self.slots[SLOTS[self.optimizer.kernel_name] * self.layout.size :]
             for _, _, place, shape in self._variables:  # the others have none
                 _view(self._theta, place, shape)[...] = _view(mean, place, shape)
 
@@ -489,10 +494,14 @@ class Runner:
     Args:
         layout: Of the model.
         theta: Its parameters.
+        shape: Of one sample.
     """
 
-    def __init__(self, layout: plans.Layout, theta: np.ndarray):
-        self._layout, self._theta = layout, theta
+    def __init__(self, layout: plans.Layout, theta: np.ndarray, shape: tuple[int, ...]):
+        self.layout, self._theta = layout, theta
+        #: Shape of what one() takes; operations go the long way for one row, too.
+        self.one_shape = (1, *shape) if layout.only_dense else None
+        self._one: Any = None
         self._workspaces: dict[tuple[int, int, int, bool, bool, str], list[Any]] = {}
         self._plans: dict[Any, Any] = {}
 
@@ -501,18 +510,27 @@ class Runner:
         key = None if scorer is None else scorer.key
         found = self._plans.get(key)
         if found is None:
-            found = (
-                plans.plan(self._layout) if scorer is None else plans.plan(self._layout, scorer.loss, scorer.scorings)
-            )
+            found = plans.plan(self.layout) if scorer is None else plans.plan(self.layout, scorer.loss, scorer.scorings)
             self._plans[key] = found
         return found
+
+    def one(self, x: np.ndarray) -> np.ndarray | None:
+        """Output for a sample of that shape, uint8 or of the model's type; None if it is not finite."""
+        if self._one is None:
+            layout, plan = self.layout, self.plan()
+            floats = 2, int(layout.tables["row"][1:].max())
+            self._one = layout.one_row(plan), plan.numbers, layout.scale, floats, (1, layout.outputs), layout.dtype
+        tables, numbers, scale, floats, shape, dtype = self._one
+        out = np.empty(shape, dtype)
+        found = single.predict_one(tables, numbers, scale, self._theta, x.reshape(-1), np.empty(floats, dtype), out)
+        return out if found else None
 
     def run(self, data: Data, order: np.ndarray, scorer: Scorer | None, totals: np.ndarray, out: np.ndarray) -> bool:
         """Take the samples of `order` through the network for whichever of totals and out are not empty.
 
         Returns whether all inputs are finite.
         """
-        layout, count = self._layout, len(order)
+        layout, count = self.layout, len(order)
         weights = layout.weights
         if len(data.starts):
             weights += int((_inputs(layout, data) - layout.inputs) * float(layout.tables["units"][1]))
@@ -547,17 +565,17 @@ class Runner:
     def totals(self, scorer: Scorer, data: Data, order: np.ndarray) -> np.ndarray:
         """Sums of the loss and of the metrics over the samples of `order`."""
         totals = plans.totals(self.plan(scorer), scorer.scorings)
-        self.run(data, order, scorer, totals, _NO_OUT[self._layout.dtype.name])
+        self.run(data, order, scorer, totals, _NO_OUT[self.layout.dtype.name])
         return totals
 
     def outputs(self, data: Data, count: int) -> tuple[np.ndarray, bool]:
         """Output (count, units) of the network, and whether all inputs are finite."""
-        out = np.empty((count, self._layout.outputs), self._layout.dtype)
+        out = np.empty((count, self.layout.outputs), self.layout.dtype)
         return out, self.run(data, np.arange(count), None, _NO_TOTALS, out)
 
     def layer_outputs(self, layers: Sequence[Layer], x: np.ndarray | Sparse) -> dict[str, np.ndarray]:
         """Output of each layer that is a stage, or part of one, for samples (n, k)."""
-        layout, tables, plan = self._layout, self._layout.tables, self.plan()
+        layout, tables, plan = self.layout, self.layout.tables, self.plan()
         parts: list[list[np.ndarray]] = [[] for _ in layout.stages]
         scratch = plans.scratch(layout, min(len(x), _ROWS_PER_THREAD), 1, dense=not isinstance(x, Sparse))
         capacity = scratch.capacity

@@ -210,9 +210,10 @@ def test_integers_and_small_floats_are_taken_as_they_are(classifier, dtype):
     np.testing.assert_allclose(classifier.predict(x), classifier.predict(x.astype(np.float32)), rtol=1e-6)
 
 
-def test_a_row_that_lies_in_any_way_takes_the_short_way(classifier, blobs):
+def test_a_row_that_lies_in_any_way_takes_the_short_way(classifier, blobs, monkeypatch):
     row = blobs[0][:1]
     expected = classifier.predict(row)
+    monkeypatch.setattr(classifier._runner, "run", None)  # the long way
     shifted = np.frombuffer(b"." + row.tobytes(), np.uint8)[1:].view(np.float32).reshape(1, 5)
     for kind, same in {
         "of a request": np.frombuffer(row.tobytes(), np.float32).reshape(1, 5),
@@ -220,7 +221,6 @@ def test_a_row_that_lies_in_any_way_takes_the_short_way(classifier, blobs):
         "not aligned": shifted,
     }.items():
         np.testing.assert_array_equal(classifier.predict(same), expected, kind)
-        assert classifier._predict_one(same) is not None, kind
 
 
 def test_read_only_input_is_taken_and_not_changed(classifier, blobs):
