@@ -59,6 +59,9 @@ class Source:
         Raises:
             ValueError: If it was asked of another source.
         """
+        samples = progress["samples"]
+        if samples.shape != () or samples.dtype.kind not in "iu" or progress["totals"].dtype.kind != "f":
+            raise ValueError("the backup doesn't hold the sums of an epoch; delete it to start the training anew")
         if progress["totals"].shape != self._totals.shape:
             raise ValueError(
                 f"the backup holds sums of {progress['totals'].size} losses and metrics, but the model has "

@@ -32,6 +32,17 @@ def known_name(kind: str, name: str, known: Iterable[str]) -> str:
     raise ValueError(f"{kind} {name!r} is unknown{hint} Known: {', '.join(names)}")
 
 
+def text(what: str, value: str) -> str:
+    """`value`; TypeError unless it is a text, ValueError if it has letters that no file can hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a text, got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {value!r} has letters that are no Unicode") from None
+    return value
+
+
 def resolve(kind: str, identifier: Any, base: type[Described], by_name: Callable[[str], Described]) -> Described:
     """Object of `base` from one, from its class, or from a name through by_name; TypeError for anything else."""
     if isinstance(identifier, base):

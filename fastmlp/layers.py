@@ -14,11 +14,20 @@ from numpy.typing import DTypeLike
 from . import activations, checks, constraints, initializers, random, regularizers
 from .activations import Form
 from .arrays import cast, numbers
-from .checks import number, positive_int
+from .checks import number, positive_int, text
 from .plan import DENSE, Stage
 from .serialization import Configurable
 
 _counters: dict[str, int] = {}
+
+#: Of a model.
+MOST_LAYERS = 10_000
+
+
+def check_count(count: int) -> None:
+    """ValueError where a model has more layers than any network, such as a file may describe in a few bytes."""
+    if count > MOST_LAYERS:
+        raise ValueError(f"the model has {count} layers; up to {MOST_LAYERS} are possible")
 
 
 def automatic_name(kind: str) -> str:
@@ -76,7 +85,7 @@ class Layer(Configurable, kind="layer"):
         trainable: bool = True,
         dtype: DTypeLike | None = None,
     ):
-        self.name = name or automatic_name(self.kind)
+        self.name = text("a layer's name", name) if name else automatic_name(self.kind)
         self._is_named = bool(name)
         self.dtype = None if dtype is None else checks.float_type(dtype)
         self.trainable = bool(trainable)

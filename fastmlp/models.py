@@ -23,7 +23,7 @@ from .callbacks import Callback, CallbackList, History
 from .callbacks.base import check_kind as check_callbacks
 from .kernels.activations import WITHOUT_GRADIENT
 from .kernels.plan import aligned_zeros
-from .layers import Dense, InputLayer, Layer, assign, automatic_name, stages_of
+from .layers import Dense, InputLayer, Layer, assign, automatic_name, check_count, stages_of
 from .memory import memory
 from .saving import load_model as load_model
 from .saving import model_from_json as model_from_json
@@ -82,7 +82,7 @@ class Sequential:
     def __init__(
         self, layers: Sequence[Layer] | None = None, *, name: str | None = None, dtype: DTypeLike | None = None
     ):
-        self.name = name or automatic_name("sequential")
+        self.name = checks.text("the model's name", name) if name else automatic_name("sequential")
         wish = config.floatx() if dtype is None else dtype
         self.dtype = np.dtype(checks.float_type(wish))
         #: History of the last call of fit.
@@ -104,8 +104,8 @@ class Sequential:
         self._flags: tuple[bool, ...] = ()
         self._version = 0  # of what calls are checked by: compile and add change it
         self._as_it_is = (self.dtype, np.dtype(np.uint8))
-        for layer in layers or ():
-            self.add(layer)
+        if layers:
+            self._extend(list(layers))
 
     # ------------------------------------------------------------------ layers
 
@@ -125,26 +125,38 @@ class Sequential:
             TypeError: If it is no layer.
             ValueError: If it is in a model already, can't follow the others, or is a second InputLayer.
         """
-        if not isinstance(layer, Layer):
-            raise TypeError(f"expected a layer of fastmlp.layers, got {layer!r}")
-        if layer.output_shape is not None or layer in self._layers:
-            raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
-        if layer.dtype not in (None, self.dtype.name):
-            raise ValueError(
-                f"layer {layer.name!r} asks for {layer.dtype} but the model computes in {self.dtype.name}; give "
-                f"Sequential(dtype={layer.dtype!r})"
-            )
-        if isinstance(layer, InputLayer) and self._layers:
-            raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
-        taken = {other.name for other in self._layers}
-        while layer.name in taken and not layer._is_named:
-            layer.name = automatic_name(layer.kind)
-        if layer.name in taken:
-            raise ValueError(f"the model has a layer {layer.name!r} already; give this one another name")
+        self._extend([layer])
+
+    def _extend(self, more: Sequence[Layer]) -> None:
+        """Put layers behind the others: all of them, or none."""
         with _changing:
+            layers, there, taken = (
+                list(self._layers),
+                set(map(id, self._layers)),
+                {other.name for other in self._layers},
+            )
+            for layer in more:
+                if not isinstance(layer, Layer):
+                    raise TypeError(f"expected a layer of fastmlp.layers, got {layer!r}")
+                if layer.output_shape is not None or id(layer) in there:
+                    raise ValueError(f"layer {layer.name!r} is in a model already; make a new one")
+                if layer.dtype not in (None, self.dtype.name):
+                    raise ValueError(
+                        f"layer {layer.name!r} asks for {layer.dtype} but the model computes in {self.dtype.name}; "
+                        f"give Sequential(dtype={layer.dtype!r})"
+                    )
+                if isinstance(layer, InputLayer) and layers:
+                    raise ValueError(f"{layer.name!r} is an InputLayer, which can only be the first layer")
+                while layer.name in taken and not layer._is_named:
+                    layer.name = automatic_name(layer.kind)
+                if layer.name in taken:
+                    raise ValueError(f"the model has a layer {layer.name!r} already; give this one another name")
+                layers.append(layer)
+                there.add(id(layer))
+                taken.add(layer.name)
+            check_count(len(layers))
             self._check_untrained("add layers to it")
-            layers = [*self._layers, layer]
-            shape = self._shape if self.built else layers[0].declared_shape
+            shape = self._shape if self.built else layers[0].declared_shape if layers else None
             if shape is not None:
                 _shapes(layers, shape)
             self._version += 1
@@ -199,10 +211,12 @@ class Sequential:
             layer.input_shape, layer.output_shape = before, after
         kept, is_done = [layer._arrays for layer in layers], False
         try:
+            own: dict[int, list[np.ndarray]] = {}
+            for i, stage in enumerate(made.stages):
+                own.setdefault(stage.owner, []).extend(made.views(theta, i))
             for i, layer in enumerate(layers):
-                own = [view for j, stage in enumerate(made.stages) if stage.owner == i for view in made.views(theta, j)]
-                if own:
-                    layer.attach(own)
+                if own.get(i):
+                    layer.attach(own[i])
             runner = Runner(made, theta, shape)
             self._layers, self._theta, self._shape, self._trainer = layers, theta, shape, None
             self._runner, self._layout, is_done = runner, made, True

@@ -203,7 +203,7 @@ CHANGES = {
         lambda c: c["compile_config"].update(loss={"class_name": "function", "module": "evil", "config": "run"}),
         "is a function of one's own, which can't be read",
     ),
-    "many layers": (lambda c: c["config"]["layers"].extend([3] * 3000), "it has 3004 layers; up to 2000 are read"),
+    "many layers": (lambda c: c["config"]["layers"].extend([3] * 10_000), "the model has 10004 layers; up to 10000"),
     "two losses": (lambda c: c["compile_config"].update(loss=["mse", "mae"]), "compiled with 2 losses"),
 }  # fmt: skip
 

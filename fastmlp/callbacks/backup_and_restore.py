@@ -86,7 +86,16 @@ class BackupAndRestore(Callback):
                 if path == there[-1]:
                     raise
                 continue
-            self._restore(backup)
+            before = self.model.training_state()
+            try:
+                self._restore(backup)
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                self.model.restore_training_state(before)
+                if isinstance(error, ValueError):
+                    raise
+                raise OSError(
+                    f"backup {path} can't be read ({error!r}); delete it to start the training anew"
+                ) from error
             return
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -203,20 +212,21 @@ class _Backup(NamedTuple):
 
 def _read(path: pathlib.Path) -> _Backup:
     """What is in a backup; OSError if the file is damaged."""
-    from safetensors import SafetensorError, safe_open
+    from fastmlp.saving import limits
 
     try:
-        with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-            place = file.metadata()
+        place, arrays = limits.safetensors(path)
         callbacks = []
         for name, number, state, count in json.loads(place.get("callbacks", "[]")):
             kept = [arrays.pop(f"{_CALLBACKS}{name}/{number}/{i}") for i in range(count)]
             callbacks.append(((name, number), _with_arrays(state, kept)))
         progress = {name.removeprefix(_FIT): arrays.pop(name) for name in list(arrays) if name.startswith(_FIT)}
         stopped = place.get("stopped") == "1"
-        return _Backup(arrays, int(place["epoch"]), int(place["batch"]), stopped, progress, callbacks)
-    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError) as error:
+        epoch, batch = int(place["epoch"]), int(place["batch"])
+        if not (0 <= epoch < 2**63 and 0 <= batch < 2**63):
+            raise ValueError(f"it is of epoch {epoch}, batch {batch}")
+        return _Backup(arrays, epoch, batch, stopped, progress, callbacks)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise OSError(f"backup {path} can't be read ({error}); delete it to start the training anew") from error
 
 

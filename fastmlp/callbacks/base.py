@@ -23,8 +23,10 @@ What fit does with them, in this order (evaluate and predict likewise, with test
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 Logs = dict[str, Any] | None
 Hook = TypeVar("Hook", bound=Callable[..., None])
@@ -34,6 +36,21 @@ def seldom(hook: Hook) -> Hook:
     """Mark a hook of batches that may be called only now and then; what overrides it is not marked."""
     hook.seldom = True  # type: ignore[attr-defined]
     return hook
+
+
+def take(callback: Callback, state: dict[str, Any], names: Sequence[str]) -> None:
+    """Give a callback the attributes of those names; TypeError, and none, if one is of another kind than it has now."""
+    values = {name: state[name] for name in names}
+    for name, value in values.items():
+        now = getattr(callback, name)
+        if now is not None and value is not None and _kind(value) is not _kind(now):
+            raise TypeError(f"{name} of {type(callback).__name__} can't be {value!r}")
+    for name, value in values.items():
+        setattr(callback, name, value)
+
+
+def _kind(value: Any) -> type:
+    return float if isinstance(value, (int, float, np.number)) else type(value)
 
 
 class Callback:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Logs
+from .base import Logs, take
 from .monitor import MonitorCallback
 
 _STATE = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
@@ -79,8 +79,7 @@ class EarlyStopping(MonitorCallback):
 
     def restore_training_state(self, state: dict[str, Any]) -> None:
         """Go on waiting from there."""
-        for name in _STATE:
-            setattr(self, name, state[name])
+        take(self, state, _STATE)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare, and stop the training if patience is at its end."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Callback, Logs
+from .base import Callback, Logs, take
 
 _STATE = ("history", "epoch", "seconds", "places", "_last")
 
@@ -74,8 +74,7 @@ class History(Callback):
 
     def restore_training_state(self, state: dict[str, Any]) -> None:
         """Take the values of the epochs before."""
-        for name in _STATE:
-            setattr(self, name, state[name])
+        take(self, state, _STATE)
 
     def add(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         """Keep the values of an epoch that took so long."""

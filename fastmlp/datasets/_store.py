@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def read(path: Path) -> Arrays:
         with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             for name in SHAPES:
                 _check_size(archive, name)
-            arrays = {name: np.asarray(archive[name]) for name in SHAPES}
+            arrays = {name: np.asarray(archive[f"{name}.npy"]) for name in SHAPES}
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -94,9 +95,11 @@ def read(path: Path) -> Arrays:
 def _check_size(archive: Any, name: str) -> None:
     """ValueError if a member isn't an array of the right shape by its header, before memory is taken for it."""
     with archive.zip.open(f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
+        # No more than a header takes: it says itself how long it is.
+        head = io.BytesIO(member.read(1 << 16))
+    version = np.lib.format.read_magic(head)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(head)
     if dtype != np.uint8 or shape != SHAPES[name]:
         raise ValueError(f"{name} should be uint8 {SHAPES[name]}, but is {dtype} {shape}")
 

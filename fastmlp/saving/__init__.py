@@ -14,6 +14,7 @@ torch_files.py     state dicts of torch.nn.Sequential
 c_header.py        the network as a header in C, with the functions of c_functions.py
 javascript.py      the network as a script for pages
 pickled.py         what pickle, joblib and copy.deepcopy keep
+limits.py          what a file may ask for
 atomic.py          writing a file so that it is whole or not there
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastmlp import arrays, random
 from fastmlp.checks import known_name, number
-from fastmlp.layers import Layer, _Random
+from fastmlp.layers import Layer, _Random, check_count
 from fastmlp.serialization import deserialize, serialize
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def model_of(cls: type[Sequential], config: Any, most: int | None = None) -> Seq
     """Model from what config_of returned, with new weights; ValueError if it had more than `most` numbers."""
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
         raise TypeError(f"expected the config of a Sequential, a dictionary with a list of layers, got {config!r}")
+    check_count(len(config["layers"]))
     layers = [deserialize(layer, "layer") for layer in config["layers"]]
     if most is not None:
         shape = config.get("build_input_shape")
@@ -125,12 +126,15 @@ def layer_names(layers: Sequence[Layer]) -> list[str]:
     """Names of the layers in files: see the top."""
     automatic = [re.fullmatch(rf"{layer.kind}(_\d+)?", layer.name) is not None for layer in layers]
     taken = {layer.name for layer, counted in zip(layers, automatic) if not counted}
+    numbers: dict[str, int] = {}
     made = []
     for layer, counted in zip(layers, automatic):
-        name, number = layer.kind if counted else layer.name, 0
+        name, number = layer.kind if counted else layer.name, numbers.get(layer.kind, 0)
         while counted and name in taken:
             number += 1
             name = f"{layer.kind}_{number}"
+        if counted:
+            numbers[layer.kind] = number
         taken.add(name)
         made.append(name)
     return made

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp.optional import needed
+
+#: Bytes of texts in one attribute. Keras's are of fixed length, and up to 64 KiB.
+_MOST_TEXT = 1 << 28
 
 #: Arrays by the path of their group, whose members are called "0", "1", ...; and a text that the group carries.
 Groups = Mapping[str, tuple[str, Sequence[np.ndarray]]]
@@ -119,6 +123,9 @@ def array(group: Any, path: str) -> Any:
         raise ValueError(f"the numbers of {path} lie in another file, which is refused")
     if found.id.get_create_plist().get_nfilters():
         raise ValueError(f"{path} is compressed or filtered ({found.compression}), which Keras's files are not")
+    held, wanted = found.id.get_storage_size(), found.size * dtype.itemsize
+    if held < wanted:
+        raise ValueError(f"{path} has the shape {found.shape}, {wanted} bytes, but the file holds {held}")
     return found
 
 
@@ -126,4 +133,9 @@ def texts(group: Any, name: str) -> list[str] | None:
     """The attribute of that name as texts, or None without it."""
     if name not in group.attrs:
         return None
+    held = group.attrs.get_id(name)
+    # Texts of open length lie elsewhere in the file, and all may be the same one.
+    most = group.file.id.get_filesize() if held.dtype.kind == "O" else held.dtype.itemsize
+    if math.prod(held.shape) * most > _MOST_TEXT:
+        raise ValueError(f"the texts {name!r} may take more than {_MOST_TEXT} bytes, which those of no model do")
     return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(group.attrs[name])]

@@ -23,20 +23,18 @@ from typing import TYPE_CHECKING, Any
 from fastmlp import random
 
 from . import atomic, hdf5, keras_arrays, keras_configs, keras_networks
+from .limits import LONGEST_DESCRIPTION, check_metrics
 
 if TYPE_CHECKING:
     from fastmlp.models import Sequential
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
-#: Bytes of the longest description that is read: that of a layer has about a thousand.
-_LONGEST = 1 << 24
-
 #: A compressed member of a zip may grow to this many times its size, or to _SMALL bytes. Keras compresses nothing.
 _GROWTH, _SMALL = 100, 1 << 26
 
-#: Numbers of a model by bytes of its weights, and numbers that any may have: what a description may ask for.
-_NUMBERS_PER_BYTE, _FEW = 4, 10**7
+#: Bytes that a number has at least in a model's weights, and numbers that any may have: what a description may ask.
+_BYTES_PER_NUMBER, _FEW = 2, 10**6
 
 #: The Keras whose layout the files have.
 _KERAS = "3.0.0"
@@ -90,13 +88,13 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
         )
     with _archive(name) as archive:
         if _METADATA in archive.namelist():
-            _check_version(_member(archive, _METADATA, name, _LONGEST), name)
-        text = _member(archive, _CONFIG, name, _LONGEST)
+            _check_version(_member(archive, _METADATA, name, LONGEST_DESCRIPTION), name)
+        text = _member(archive, _CONFIG, name, LONGEST_DESCRIPTION)
         content = _member(archive, _WEIGHTS, name)
     try:
         described = json.loads(text)
         network = keras_networks.network(described)
-        allowed = _FEW + _NUMBERS_PER_BYTE * len(content)
+        allowed = _FEW + len(content) // _BYTES_PER_NUMBER
         if network.numbers > allowed:
             raise ValueError(
                 f"it describes a model of {network.numbers} numbers, but its weights have {len(content)} bytes"
@@ -128,6 +126,7 @@ def _check_version(text: bytes, name: str) -> None:
 
 def _compile(model: Sequential, config: Any) -> None:
     try:
+        check_metrics(config)
         model.compile(**keras_networks.compile_arguments(config))
     except (ValueError, TypeError) as error:
         raise ValueError(
@@ -199,12 +198,15 @@ def _member(archive: zipfile.ZipFile, member: str, name: str, longest: int | Non
         raise ValueError(f"{member} in {name} is encrypted, or compressed in a way that Keras's files are not")
     if longest is not None and info.file_size > longest:
         raise ValueError(f"{member} in {name} has {info.file_size} bytes, more than the {longest} that are read")
+    if info.compress_size > os.path.getsize(name):
+        raise OSError(f"{member} in {name} can't be read: it should have {info.compress_size} bytes, more than the file")
     if info.file_size > max(_SMALL, _GROWTH * info.compress_size):
         raise ValueError(
             f"{member} in {name} would grow from {info.compress_size} to {info.file_size} bytes, which is refused"
         )
     try:
         with archive.open(info) as file:
-            return file.read()
+            # The size is said, without which all is inflated before it is compared with that of the directory.
+            return file.read(info.file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise OSError(f"{member} in {name} can't be read ({error}): the file is cut short or damaged") from error

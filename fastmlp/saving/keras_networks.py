@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp import losses, metrics, optimizers, random, serialization
-from fastmlp.layers import InputLayer, Layer
+from fastmlp.layers import InputLayer, Layer, check_count
 
 from .description import numbers_of
 from .keras_configs import MODULES, OWN, OWN_ACTIVATIONS, WRAPPER
@@ -66,10 +66,6 @@ NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "optimizer": {"loss_scale_factor": (None,), "is_legacy_optimizer": (False,), "jit_compile": (_ANY,)},
     "initializer": {"input_axes": (None,), "output_axes": (None,)},
 }
-
-
-#: Making a model takes time with the square of their number.
-MOST_LAYERS = 2000
 
 
 @dataclass
@@ -124,8 +120,7 @@ def network(described: Any) -> Network:
         )
     class_and_config(described, "the model")
     entries = listed(config.get("layers"), "the layers")
-    if len(entries) > MOST_LAYERS:
-        raise ValueError(f"it has {len(entries)} layers; up to {MOST_LAYERS} are read")
+    check_count(len(entries))
     if kind != "Sequential":
         entries = row(entries, config)
     shape = config.get("build_input_shape")

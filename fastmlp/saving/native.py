@@ -20,7 +20,7 @@ import numpy as np
 
 from fastmlp import random
 
-from . import atomic
+from . import atomic, limits
 from .description import (
     STATE,
     check_fit,
@@ -89,6 +89,7 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> Sequent
         with random.kept():
             model = model_of(Sequential, description["config"], most)
         if compile and description["compile"] is not None:
+            limits.check_metrics(description["compile"])
             model.compile(**description["compile"])
         seeds = {layer: count_of(f"the seed of {layer}", seed) for layer, seed in description["seeds"].items()}
         set_seeds(model, seeds, name)
@@ -124,15 +125,15 @@ def _write(
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description, empty where there is none, and arrays of a file."""
-    from safetensors import SafetensorError, safe_open
-
     name = atomic.readable(path)
     try:
-        with safe_open(name, framework="np") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
-            description = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            wanted = description.get("format", FORMAT)
-    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        metadata, arrays = limits.safetensors(name)
+        text = metadata.get(_KEY, "{}")
+        if len(text) > limits.LONGEST_DESCRIPTION:
+            raise ValueError(f"its description has {len(text)} letters, which no model's has")
+        description = json.loads(text)
+        wanted = description.get("format", FORMAT)
+    except (ValueError, AttributeError, RecursionError) as error:
         raise OSError(
             f"{name} can't be read as a {ENDING} file ({error}): it is cut short, damaged, or of something else"
         ) from error

@@ -30,8 +30,8 @@ OPSET = 20
 _OLDEST = 13
 _SINCE = {"LayerNormalization": 17, "ReduceMean": 18, "Mish": 18, "Gelu": 20}
 
-# Protobuf's own limit of a message.
-_MOST_BYTES = 2**31 - 1
+#: Protobuf's own limit of a message.
+MOST_BYTES = 2**31 - 1
 
 #: Activations that are one operator, and its attributes made of the activation's numbers.
 OPERATORS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
@@ -122,7 +122,7 @@ def _proto(onnx: Any, model: Sequential, opset: int, dtype: Any, input_dtype: An
         raise ValueError(f"input_dtype must be uint8 or None, the file's {kind}, got {input_dtype!r}")
     steps = steps_of(model, fold=fold)
     size = sum(value.size for step in steps for value in vars(step).values() if isinstance(value, np.ndarray))
-    if size * kind.itemsize > _MOST_BYTES:
+    if size * kind.itemsize > MOST_BYTES:
         raise ValueError(f"an ONNX file holds at most 2 GB, but the weights are {size * kind.itemsize:,} bytes")
 
     graph = _Graph(onnx, kind, opset, dict(zip((layer.name for layer in model._layers), layer_names(model._layers))))

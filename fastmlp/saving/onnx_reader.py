@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp import activations, layers, random
 
 from .onnx_files import need_onnx
-from .onnx_nodes import Affine, Batch, Flow, Node, Part, Refused, array_of, read
+from .onnx_nodes import MOST_AXES, Affine, Batch, Flow, Node, Outside, Part, Refused, array_of, read
 from .onnx_operators import OPERATORS, constant_after, reshape
 from .steps import Activation, LayerNormalization, PReLU, Scale, Step
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Broadcasting as it is now came with this version of the standard.
 _OLDEST = 7
 
-# Each flow holds all steps before it, so that memory grows with the square.
+# Each flow holds all steps before it, so that time grows with the square.
 _MOST_NODES = 10_000
 
 # Constants that are made of others may together have this many bytes, and so many times those of the file.
@@ -70,9 +70,14 @@ def from_onnx(path: str | os.PathLike[str], *, output: str | None = None, name: 
     try:
         graph = _Graph(onnx, proto, file)
         flow = graph.follow(output)
-        return _model(flow, graph, name or proto.graph.name or None)
+        return _model(flow, graph, name or _text(proto.graph.name) or None)
     except ValueError as error:
         raise ValueError(f"{file} can't be read as a model: {error}") from error
+
+
+def _text(held: str | bytes) -> str:
+    """A text of the file; protobuf gives those that aren't UTF-8 as bytes."""
+    return held.decode(errors="replace") if isinstance(held, bytes) else held
 
 
 # ------------------------------------------------------------------ the graph
@@ -83,7 +88,7 @@ class _Graph:
 
     def __init__(self, onnx: Any, proto: Any, file: str):
         self.onnx, self.file = onnx, file
-        folder = os.path.dirname(os.path.abspath(file))
+        outside = Outside(os.path.dirname(os.path.abspath(file)))
         graph = proto.graph
         version = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
         if version < _OLDEST:
@@ -92,12 +97,14 @@ class _Graph:
             raise ValueError(f"it has {len(graph.node)} nodes; up to {_MOST_NODES} are read")
         if graph.sparse_initializer:
             raise ValueError("it has sparse arrays; dense ones are read")
-        self.known: dict[str, Any] = {tensor.name: array_of(onnx, tensor, folder) for tensor in graph.initializer}
+        self.known: dict[str, Any] = {tensor.name: array_of(onnx, tensor, outside) for tensor in graph.initializer}
         #: Names of constants that hold the samples' shape, whose number is open: good for a Reshape alone.
         self.shapes: set[str] = set()
         #: Bytes that nodes may still make of constants.
         self.most = _SMALL + _GROWTH * sum(array.nbytes for array in self.known.values())
-        self.nodes = [Node(onnx, node, folder) for node in graph.node]
+        #: The same of the layers' arrays, of which many may take one constant.
+        self.most_of_layers = 4 * self.most
+        self.nodes = [Node(onnx, node, outside) for node in graph.node]
         self.outputs = [value.name for value in graph.output]
         inputs = [value for value in graph.input if value.name not in self.known]
         if len(inputs) != 1:
@@ -112,6 +119,8 @@ class _Graph:
         if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
             raise ValueError(f"its input {value.name!r} has no shape")
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim]
+        if len(sizes) > MOST_AXES:
+            raise ValueError(f"its input {value.name!r} has {len(sizes)} axes; up to {MOST_AXES} are read")
         if len(sizes) < 2:
             raise ValueError(f"its input {value.name!r} has {len(sizes)} axes; the batch and one more are needed")
         return sizes[0], tuple(sizes[1:])
@@ -127,9 +136,14 @@ class _Graph:
         for node in reversed(self.nodes):
             if needed & set(node.outputs):
                 needed |= set(node.inputs)
-        for node in self.nodes:
-            if needed & set(node.outputs):
-                self._run(node)
+        nodes = [node for node in self.nodes if needed & set(node.outputs)]
+        last = {name: i for i, node in enumerate(nodes) for name in node.inputs}
+        for i, node in enumerate(nodes):
+            self._run(node)
+            node.given = []
+            for name in {*node.inputs}:
+                if last[name] == i and name != wanted:
+                    self.known.pop(name, None)
         flow = self.known.get(wanted)
         if not isinstance(flow, Flow):
             raise ValueError(f"its output {wanted!r} doesn't depend on its input")
@@ -171,11 +185,24 @@ class _Graph:
         if key not in OPERATORS and key != "Reshape":
             raise node.refuse("is no part of a row of dense layers")
         try:
-            return reshape(node, self.batch) if key == "Reshape" else OPERATORS[key](node)
+            made = reshape(node, self.batch) if key == "Reshape" else OPERATORS[key](node)
+            self._count(node, made)
+            return made
         except Refused:
             raise
         except (TypeError, ValueError, OverflowError) as error:
             raise node.refuse(f"has a number that doesn't fit: {error}") from error
+
+    def _count(self, node: Node, made: Flow) -> None:
+        """Take the arrays of a node's steps off what there may be."""
+        before = min(len(x.steps) for x in node.given if isinstance(x, Flow))
+        for step in made.steps[before:]:
+            sizes = [value.size for value in vars(step).values() if isinstance(value, np.ndarray)]
+            if isinstance(step, PReLU):  # one number is as many as there are units
+                sizes.append(made.shape[-1] or 1)
+            self.most_of_layers -= 8 * sum(sizes)
+        if self.most_of_layers < 0:
+            raise node.refuse("is one of many that make arrays of the same constants, far more bytes than the file's")
 
 
 # ------------------------------------------------------------------ the model

@@ -17,7 +17,7 @@ import numpy as np
 from fastmlp import checks, layers, random
 from fastmlp.arrays import numbers
 
-from . import atomic
+from . import atomic, limits
 from .steps import Activation, Affine, LayerNormalization, PReLU, Step, steps_of
 
 if TYPE_CHECKING:
@@ -192,9 +192,6 @@ def _array(name: Any, value: Any) -> np.ndarray:
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     file = os.fspath(path)
     if not file.endswith(ENDING):
         raise ValueError(
@@ -203,8 +200,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         )
     atomic.readable(file)
     try:
-        return dict(load_file(file))
-    except (SafetensorError, TypeError, KeyError, ValueError, AttributeError) as error:
+        return limits.safetensors(file)[1]
+    except ValueError as error:
         raise OSError(
             f"{file} can't be read as a {ENDING} file of floats ({error}): it is cut short, damaged, or of something "
             "else"
@@ -220,14 +217,15 @@ def _linear_layers(
     arrays: dict[str, np.ndarray], what: str, in_order: bool
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Weights (units, inputs) and bias or None of each layer, in order."""
-    names: list[str] = []
+    owners: dict[str, None] = {}  # in order, each once
     for key, array in arrays.items():
         owner, _, kind = key.rpartition(".")
         if (kind, array.ndim) not in (("weight", 2), ("bias", 1)) or 0 in array.shape:
             raise ValueError(f"{what} has {key!r} of shape {array.shape}, which is of no Linear layer")
         checks.finite(f"{key!r} of {what}", array)
-        if owner not in names:
-            names.append(owner)
+        owners[owner] = None
+    names = list(owners)
+    layers.check_count(len(names))
     if not names:
         raise ValueError(f"{what} holds no arrays; expected '0.weight', '0.bias', ...")
     if len({re.sub(r"\d+", "#", name) for name in names}) == 1:

@@ -25,6 +25,8 @@ MAX_WHOLE_CLASSES, MAX_CLASSES = 10, 200
 MIN_ROWS_PER_CLASS = 5
 
 _FORMAT = "fastmlp table 1"
+# Columns that a message names, and names that are compared with each to find the one that is meant.
+_MOST_SAID, _MOST_COMPARED, _LONGEST_COMPARED = 10, 1000, 200
 # Share of cells that have to be numbers for the others to be taken as missing.
 _MOSTLY = 0.95
 _DATE = re.compile(r"(\d{4}([-/])\d{1,2}\2\d{1,2}|\d{1,2}([./])\d{1,2}\3(\d{4}|\d{2}))([ T].*)?")
@@ -116,7 +118,9 @@ class Preprocessing:
         """
         missing = [column.name for column in self.columns if column.name not in frame.columns]
         if missing:
-            raise TableError(f"the table lacks {', '.join(_with_nearest(name, frame.columns) for name in missing)}")
+            said = [_with_nearest(name, frame.columns) for name in missing[:_MOST_SAID]]
+            more = f" and {len(missing) - _MOST_SAID} more" if len(missing) > _MOST_SAID else ""
+            raise TableError(f"the table lacks {', '.join(said)}{more}")
         x = np.zeros((len(frame), self.width))
         notes: list[str] = []
         place = 0
@@ -335,5 +339,7 @@ def _fill(column: Column, values: Any, into: np.ndarray) -> list[str]:
 
 
 def _with_nearest(name: str, there: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, [str(column) for column in there], n=1)
+    # Comparing two texts takes time with the square of their lengths.
+    alike = [str(column) for column in there[:_MOST_COMPARED] if len(str(column)) <= _LONGEST_COMPARED]
+    near = difflib.get_close_matches(name, alike, n=1) if len(name) <= _LONGEST_COMPARED else []
     return f"{name!r}" + (f" (it has {near[0]!r})" if near else "")

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from fastmlp.memory import memory
 from fastmlp.optional import needed
 
 #: Cells that stand for a missing value, besides empty ones and pandas's own (NA, NaN, null, None, ...).
@@ -18,6 +19,9 @@ MISSING = ("?", "-")
 
 # What a table takes in memory while it is read, as a multiple of its file.
 _MEMORY = 20
+
+# Each takes some KiB, however short its cells are.
+_MOST_COLUMNS = 100_000
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SPOKEN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -94,18 +98,70 @@ def _bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def _parquet(name: str) -> Table:
-    pd = needed("pandas", "train", "a table")
+    needed("pandas", "train", "a table")
     try:
-        frame = pd.read_parquet(name)
+        import pyarrow as pa
+        from pyarrow import parquet
     except ImportError as error:
         raise ImportError(f"{name} needs pyarrow, which reads .parquet: pip install pyarrow") from error
-    except (ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise TableError(f"{name} is no .parquet file: {str(error).splitlines()[0]}") from error
+    try:
+        with parquet.ParquetFile(name) as file:
+            texts = _check_parquet(pa, file, name)
+        # Texts by their places in a list of different ones, of which a few bytes may repeat a long one.
+        with parquet.ParquetFile(name, read_dictionary=texts) as file:
+            table = file.read(use_pandas_metadata=True)
+        frame = _with_texts(pa, table, texts, name).to_pandas()
+    except TableError:
+        raise
+    except (ValueError, OSError, KeyError, TypeError, RuntimeError, MemoryError, pa.ArrowException) as error:
+        raise TableError(f"{name} is no .parquet file: {(str(error) or repr(error)).splitlines()[0]}") from error
     frame.columns = [str(column) for column in frame.columns]
     _check_header(list(frame.columns), name)
     return Table(frame.reset_index(drop=True), name)
+
+
+def _check_parquet(pa: Any, file: Any, name: str) -> list[str]:
+    """Names of the columns of texts; an error where the table has cells of several values, or takes too much memory."""
+    rows, schema = file.metadata.num_rows, file.schema_arrow
+    _check_width(len(schema), name)
+    _check_header([str(column.name) for column in schema], name)
+    wide, texts = 0, []
+    for column in schema:
+        if pa.types.is_nested(column.type):
+            raise TableError(f"the column {column.name!r} of {name} holds {column.type}; a cell is one number or text")
+        if pa.types.is_fixed_size_binary(column.type):
+            wide += column.type.byte_width
+        elif column.type in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+            texts.append(column.name)
+        wide += 16
+    groups = (file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+    _check_memory(rows * wide + sum(max(size, 0) for size in groups), name)
+    return texts
+
+
+def _with_texts(pa: Any, table: Any, texts: list[str], name: str) -> Any:
+    """The table with its texts as such, once it is known how much they take."""
+    from pyarrow import compute
+
+    letters = 0
+    for column in texts:
+        for chunk in table.column(column).chunks:
+            if pa.types.is_dictionary(chunk.type):
+                lengths = compute.take(compute.binary_length(chunk.dictionary), chunk.indices)
+                letters += compute.sum(compute.cast(lengths, pa.int64())).as_py() or 0
+    _check_memory(4 * letters, name)
+    for column in texts:
+        held = table.column(column)
+        if pa.types.is_dictionary(held.type):
+            wide = pa.large_binary() if pa.types.is_binary(held.type.value_type) else pa.large_string()
+            table = table.set_column(table.schema.get_field_index(column), column, held.cast(wide))
+    return table
+
+
+def _check_memory(size: int, name: str) -> None:
+    if size > _free_memory() // 2:
+        raise TableError(f"{name} takes {size / 2**20:,.0f} MiB, too many for the memory that is free; take a sample "
+                         "of its rows")  # fmt: skip
 
 
 def _parsed(content: bytes, name: str, separator: str | None, encoding: str) -> Table:
@@ -114,7 +170,7 @@ def _parsed(content: bytes, name: str, separator: str | None, encoding: str) -> 
     if not text.strip():
         raise TableError(f"{name} is empty; a table has a header and rows")
     first = next(line for line in text.splitlines() if line.strip())
-    between = separator or max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
+    between = separator or max(_SEPARATORS, key=lambda s: _count_cells(first, s))
     header = _check_rows(text, between, name)
     try:
         frame = pd.read_csv(
@@ -138,6 +194,14 @@ def _parsed(content: bytes, name: str, separator: str | None, encoding: str) -> 
         notes.append(f"{len(nameless)} column{'s' * (len(nameless) > 1)} without a name left out.")
         frame = frame[[column for column in header if column]]
     return Table(frame, name, notes)
+
+
+def _count_cells(line: str, separator: str) -> int:
+    """Cells of a line; one where that would be longer than csv takes."""
+    try:
+        return len(next(csv.reader([line], delimiter=separator)))
+    except csv.Error:
+        return 1
 
 
 def _decoded(content: bytes, name: str, encoding: str) -> str:
@@ -175,6 +239,7 @@ def _check_rows(text: str, separator: str, name: str) -> list[str]:
                 continue
             if header is None:
                 header = [cell.strip() for cell in row]
+                _check_width(len(header), name)
                 _check_header([column for column in header if column], name)
             elif len(row) != len(header):
                 raise TableError(
@@ -190,6 +255,11 @@ def _check_rows(text: str, separator: str, name: str) -> list[str]:
     return header
 
 
+def _check_width(count: int, name: str) -> None:
+    if count > _MOST_COLUMNS:
+        raise TableError(f"{name} has {count} columns; up to {_MOST_COLUMNS} are read")
+
+
 def _check_header(header: list[str], name: str) -> None:
     twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
@@ -199,6 +269,7 @@ def _check_header(header: list[str], name: str) -> None:
 def _free_memory() -> int:
     """Bytes that may be used; as good as endless where the system doesn't tell."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return 2**62
+        free = 2**62
+    return min(free, memory())
