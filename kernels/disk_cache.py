@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 #: Folders of digests that are kept, those of the last use: enough for every Python of a test matrix and an old release.
 KEPT = 8
-#: Seconds after its last use in which a folder is never removed.
+#: Seconds after its last use in which a folder is removed only where there are more than MOST.
 RECENT = 86_400
+#: Folders that there are at most, however often the sources change on a day.
+MOST = 64
 #: Seconds after which a temporary file is a leftover of a process that was killed.
 ABANDONED = 3_600
 
@@ -200,9 +202,11 @@ def entries(folder: Path | None = None) -> list[Entry]:
     found = []
     for path in _digest_folders(folder or kernels_folder()):
         with contextlib.suppress(OSError):
-            files = list(_own_files(path))
-            sizes = [file.stat().st_size for file in files]
-            kernels = sum(file.suffix == ".nbc" for file in files)
+            sizes, kernels = [], 0
+            for file in _own_files(path):
+                with contextlib.suppress(OSError):  # another process has cleared it
+                    sizes.append(file.stat().st_size)
+                    kernels += file.suffix == ".nbc"
             found.append(Entry(path, _versions_of(path), kernels, sum(sizes), path.stat().st_mtime))
     return sorted(found, key=lambda entry: entry.used, reverse=True)
 
@@ -222,26 +226,38 @@ def is_writable(folder: Path) -> bool:
 
 
 def prune(current: Path) -> None:
-    """Remove what is neither among the last KEPT in use nor was used within a day; what fails to go stays."""
-    with contextlib.suppress(OSError):
-        found = sorted(_digest_folders(current.parent), key=lambda path: path.stat().st_mtime, reverse=True)
-        others = [path for path in found if path.name != current.name]
-        for path in others[KEPT - 1 :]:
-            if time.time() - path.stat().st_mtime > RECENT:
-                remove(path)
+    """Remove what is neither among the last KEPT in use nor was used within a day, and what is beyond the last MOST.
+
+    What fails to go stays.
+    """
+    used = {}
+    for path in _digest_folders(current.parent):
+        with contextlib.suppress(OSError):  # another process has removed it
+            used[path] = path.stat().st_mtime
+    others = sorted((path for path in used if path.name != current.name), key=used.__getitem__, reverse=True)
+    for i, path in enumerate(others[KEPT - 1 :], KEPT):
+        if i >= MOST or time.time() - used[path] > RECENT:
+            remove(path)
 
 
-def remove(folder: Path) -> tuple[int, int]:
-    """Delete fastmlp's files of one digest, and the folder if nothing else is in it. Returns files and bytes."""
-    count = size = 0
+def remove(folder: Path) -> tuple[int, int, list[Path]]:
+    """Delete fastmlp's files of one digest, and the folder if nothing else is in it.
+
+    Returns how many files went, how many bytes, and which files can't be deleted.
+    """
+    count, size, left = 0, 0, []
     for path in _own_files(folder):
-        with contextlib.suppress(OSError):
-            length = path.stat().st_size
+        try:
+            length = path.lstat().st_size
             path.unlink()
             count, size = count + 1, size + length
+        except FileNotFoundError:  # another process was first
+            pass
+        except OSError:
+            left.append(path)
     with contextlib.suppress(OSError):
         folder.rmdir()
-    return count, size
+    return count, size, left
 
 
 def clear() -> tuple[int, int]:
@@ -254,12 +270,12 @@ def clear() -> tuple[int, int]:
     """
     folder = kernels_folder()
     gone = [remove(path) for path in _digest_folders(folder)]
-    left = [path for kept in _digest_folders(folder) for path in _own_files(kept)]
+    left = [path for *_, paths in gone for path in paths]  # not what a process has written meanwhile
     if left:
         raise PermissionError(f"{len(left)} files in {folder} can't be deleted, such as {left[0]}")
     with contextlib.suppress(OSError):
         folder.rmdir()
-    return sum(files for files, _ in gone), sum(size for _, size in gone)
+    return sum(files for files, _, _ in gone), sum(size for _, size, _ in gone)
 
 
 def _digest_folders(folder: Path) -> Iterator[Path]:

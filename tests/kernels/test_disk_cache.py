@@ -3,10 +3,12 @@
 What a new process does with it is in test_jit.py.
 """
 
+import contextlib
 import os
 import stat
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -232,6 +234,37 @@ def test_a_folder_used_within_a_day_stays(folder):
         written(folder, digest, days=0.9)
     written(folder, DIGESTS[11])
     assert len(list(folder.iterdir())) == 11
+
+
+def test_more_than_sixty_four_folders_there_never_are(folder):
+    digests = [f"{i:024x}" for i in range(100, 180)]
+    for i, digest in enumerate(digests):
+        (folder / digest).mkdir(parents=True)
+        written(folder, digest, days=0.5 - i / 1000)
+    new = written(folder).parent
+    assert {path.name for path in folder.iterdir()} == {new.name, *digests[17:]}
+
+
+def test_what_others_write_and_read_while_it_is_cleared_and_counted_is_whole_or_not_there(folder):
+    """One clears and one looks, as `fastmlp cache` does, while four processes would compile and load."""
+    end, found = time.perf_counter() + 1.0, []
+
+    def work(digest):
+        while time.perf_counter() < end:
+            with contextlib.suppress(FileNotFoundError):
+                disk_cache.write(place(folder, digest), b"content", "versions 1")
+                found.append(disk_cache.read(place(folder, digest)))
+
+    def clear():
+        while time.perf_counter() < end:
+            disk_cache.clear()
+            assert all(entry.kernels <= 1 for entry in disk_cache.entries())
+
+    with ThreadPoolExecutor(6) as pool:
+        tasks = [pool.submit(work, digest) for digest in DIGESTS[:2] * 2] + [pool.submit(clear)] * 2
+        for task in tasks:
+            task.result(60)
+    assert set(found) == {b"content"}
 
 
 def test_reading_counts_as_use(folder):
