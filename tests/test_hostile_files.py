@@ -264,7 +264,7 @@ def keras_member_that_grows_as_it_says(folder):
     models.load_model(zipped(folder / "m.keras", members))
 
 
-@case("more than the file")
+@case("more than there are")
 def keras_member_longer_than_the_file(folder):
     members = keras_members()
     claimed = {"model.weights.h5": (1 << 46, 1 << 46)}
@@ -350,7 +350,7 @@ def h5_array_of_which_nothing_was_written(folder):
     model().load_weights(h5(folder / "w.weights.h5", change))
 
 
-@case("but the file holds 0")
+@case("instead of")
 def h5_array_of_a_petabyte(folder):
     def change(file, h5py):
         held = file["layers/dense/vars"]

@@ -123,10 +123,14 @@ def array(group: Any, path: str) -> Any:
         raise ValueError(f"the numbers of {path} lie in another file, which is refused")
     if found.id.get_create_plist().get_nfilters():
         raise ValueError(f"{path} is compressed or filtered ({found.compression}), which Keras's files are not")
-    held, wanted = found.id.get_storage_size(), found.size * dtype.itemsize
-    if held < wanted:
-        raise ValueError(f"{path} has the shape {found.shape}, {wanted} bytes, but the file holds {held}")
     return found
+
+
+def check_held(found: Any, what: str) -> None:
+    """ValueError where the file lacks numbers of an array, which HDF5 would make up."""
+    held, wanted = found.id.get_storage_size(), found.size * found.dtype.itemsize
+    if held < wanted:
+        raise ValueError(f"{what} has the shape {found.shape}, {wanted} bytes, but the file holds {held}")
 
 
 def texts(group: Any, name: str) -> list[str] | None:

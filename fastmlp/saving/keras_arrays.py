@@ -142,13 +142,14 @@ class _Pair:
     shape: tuple[int, ...]
 
     def check(self, name: str) -> None:
-        """ValueError if it has another shape, or no floats."""
+        """ValueError if it has another shape, no floats, or fewer than it says."""
         if self.source.shape != self.shape:
             raise ValueError(
                 f"{name} doesn't fit the model: it has {self.what} {self.source.shape} instead of {self.shape}"
             )
         if self.source.dtype.kind != "f":
             raise ValueError(f"{name} has {self.what} as {self.source.dtype}; floats are needed")
+        hdf5.check_held(self.source, f"{self.what} in {name}")
 
 
 def layer_values(

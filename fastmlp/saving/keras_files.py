@@ -199,7 +199,7 @@ def _member(archive: zipfile.ZipFile, member: str, name: str, longest: int | Non
     if longest is not None and info.file_size > longest:
         raise ValueError(f"{member} in {name} has {info.file_size} bytes, more than the {longest} that are read")
     if info.compress_size > os.path.getsize(name):
-        raise OSError(f"{member} in {name} can't be read: it should have {info.compress_size} bytes, more than the file")
+        raise OSError(f"{member} in {name} can't be read: it has {info.compress_size} bytes, more than there are")
     if info.file_size > max(_SMALL, _GROWTH * info.compress_size):
         raise ValueError(
             f"{member} in {name} would grow from {info.compress_size} to {info.file_size} bytes, which is refused"
