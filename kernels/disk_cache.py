@@ -30,6 +30,8 @@ MOST = 64
 #: Seconds after which a temporary file is a leftover of a process that was killed.
 ABANDONED = 3_600
 
+_TRIES = 5
+
 VERSIONS = "versions.txt"
 _FOLDER = re.compile(r"[0-9a-f]{24}")
 _KERNEL = re.compile(r"[\w.]+-[0-9a-f]{24}\.nbc")
@@ -131,10 +133,12 @@ def write(path: Path, payload: bytes, versions: str) -> None:
         OSError: If it can't be written; nothing of it stays then.
     """
     content = sealed(path, payload)
-    try:
-        _write(path, content, versions)
-    except FileNotFoundError:  # the folder was cleared meanwhile
-        _write(path, content, versions)
+    for _ in range(_TRIES - 1):
+        # The folder may be cleared meanwhile, also between two lines of pathlib's mkdir.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            _write(path, content, versions)
+            return
+    _write(path, content, versions)
 
 
 def _write(path: Path, content: bytes, versions: str) -> None:
