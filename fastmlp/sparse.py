@@ -80,13 +80,7 @@ def rows(name: str, x: Any, dtype: np.dtype) -> Sparse:
         ValueError: If its arrays contradict each other, or a number is NaN or infinite.
     """
     arrays.real(name, x.dtype)
-    try:
-        matrix = _as_csr(name, x)
-    except (LookupError, AttributeError, ArithmeticError, MemoryError, TypeError, ValueError) as error:
-        # Whoever changes the arrays of a matrix by hand may leave it in any state, which SciPy doesn't expect.
-        if "corrupt sparse matrix" in str(error):
-            raise
-        raise ValueError(f"{name} is a corrupt sparse matrix: {error}") from error
+    matrix = checked(name, x)
     indptr = np.asarray(matrix.indptr, np.int64)
     if not _ascend(indptr, matrix.indices):
         matrix = matrix.copy()
@@ -100,6 +94,17 @@ def rows(name: str, x: Any, dtype: np.dtype) -> Sparse:
     made = Sparse(indptr, arrays.for_kernels(matrix.indices, index), values, matrix.shape)
     _finite(name, made)
     return made
+
+
+def checked(name: str, x: Any) -> Any:
+    """A matrix of scipy.sparse in CSR; ValueError if its arrays contradict each other, of which SciPy would crash."""
+    try:
+        return _as_csr(name, x)
+    except (LookupError, AttributeError, ArithmeticError, MemoryError, TypeError, ValueError) as error:
+        # Whoever changes the arrays of a matrix by hand may leave it in any state, which SciPy doesn't expect.
+        if "corrupt sparse matrix" in str(error):
+            raise
+        raise ValueError(f"{name} is a corrupt sparse matrix: {error}") from error
 
 
 def _as_csr(name: str, x: Any) -> Any:

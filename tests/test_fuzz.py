@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted([*(HERE.parent / "fastmlp").rglob("*.py"), *(HERE.parent / "kernels").rglob("*.py")])
 
-#: Takes seconds for each type of array, as Numba compiles it.
-SLOW = ("compiled_function",)
+#: Take seconds: for each type of array, as Numba compiles it, and for scikit-learn's own checks.
+SLOW = ("compiled_function", "estimators")
 
 
 def fuzz(*words, note):
@@ -552,3 +552,12 @@ def test_fixed_numbers_that_dont_fit_the_samples_are_named():
         fastmlp.Sequential(
             [layers.Input((2,)), layers.Normalization(mean=[0.0] * 3, variance=[1.0] * 3), layers.Dense(1)]
         )
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_estimators_name_matrices_whose_arrays_contradict_each_other(name):
+    estimators = pytest.importorskip("fastmlp.sklearn")
+    wrong = corrupt("coo_matrix", coords=(np.array([0, 1, 99]), np.array([0, 1, 1])))
+    made = getattr(estimators, name)(hidden_layer_sizes=(2,), max_iter=1)
+    with pytest.raises(ValueError, match="X is a corrupt sparse matrix"):
+        made.fit(wrong, [0, 1, 0, 1])

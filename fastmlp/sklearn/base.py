@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastmlp import random
+from fastmlp import random, sparse
 from fastmlp.layers import Dense
 from fastmlp.losses import Canonical
 from fastmlp.models import Sequential
@@ -25,6 +25,11 @@ from .progress import Progress
 
 #: scikit-learn's names of last activations.
 _LINKS = {"sigmoid": "logistic", "linear": "identity", "exponential": "exp", "softmax": "softmax"}
+
+
+def _checked(X: Any) -> Any:
+    """The samples; of a sparse matrix in CSR, as scikit-learn has SciPy convert it without a look at its arrays."""
+    return sparse.checked("X", X) if sparse.is_sparse(X) else X
 
 
 class BaseMLP(BaseEstimator):
@@ -88,7 +93,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, dtype=self._read_as(first), reset=first,
+            self, _checked(X), y, accept_sparse="csr", multi_output=True, dtype=self._read_as(first), reset=first,
             y_numeric=self._numeric,
         )  # fmt: skip
         # The computation's, for the targets and weights too; samples of uint8 are read as they are.
@@ -212,7 +217,7 @@ class BaseMLP(BaseEstimator):
         """Output (samples, outputs) of the network."""
         if not checked:
             check_is_fitted(self)
-            X = validate_data(self, X, accept_sparse="csr", dtype=self._read_as(False), reset=False)
+            X = validate_data(self, _checked(X), accept_sparse="csr", dtype=self._read_as(False), reset=False)
         return self.model_.predict(X)
 
     # ------------------------------------------------------------------ the network

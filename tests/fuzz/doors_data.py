@@ -448,3 +448,44 @@ def activations(rng: Random) -> None:
     from fastmlp import activations
 
     getattr(activations, rng.choice(sorted(activations.NAMES)))(inputs.array(rng, (3, FEATURES)))
+
+
+@door
+def estimators(rng: Random) -> None:
+    """What scikit-learn's estimators are given, and the arguments that they are made with."""
+    from fastmlp.sklearn import MLPClassifier, MLPRegressor
+
+    kind = rng.choice((MLPClassifier, MLPRegressor))
+    more = {rng.choice(_ESTIMATOR_ARGUMENTS): inputs.thing(rng)} if rng.random() < 0.4 else {}
+    made = kind(**{"max_iter": 1, "hidden_layer_sizes": (2,), "random_state": 1, **more})
+    right = np.linspace(-1, 1, SAMPLES * FEATURES).reshape(SAMPLES, FEATURES), np.arange(SAMPLES) % CLASSES
+    if rng.random() < 0.4:
+        made = kind(max_iter=1, hidden_layer_sizes=(2,), random_state=1).fit(*right)
+        wrong = sparse(rng) if rng.random() < 0.3 else inputs.array(rng, (SAMPLES, FEATURES))
+        rng.choice((lambda: made.predict(wrong), lambda: made.score(wrong, right[1])))()
+        return
+    x, y = right
+    how = rng.randrange(4)
+    if how == 0:
+        x = sparse(rng)
+    elif how == 1:
+        x = _x(rng, _models()[0], x)
+    elif how == 2:
+        y = inputs.labels(rng, SAMPLES, CLASSES)
+    made.fit(x, y)
+
+
+_ESTIMATOR_ARGUMENTS = (
+    "hidden_layer_sizes",
+    "activation",
+    "solver",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "shuffle",
+    "random_state",
+    "tol",
+    "validation_fraction",
+    "early_stopping",
+    "n_iter_no_change",
+)

@@ -510,6 +510,32 @@ def table(rng: Random) -> None:
         columns.class_names(frame[name])
 
 
+@functools.cache
+def _parquet() -> bytes:
+    """A table of numbers, texts, dates and missing cells."""
+    import pandas as pd
+
+    frame = pd.DataFrame({
+        "height": [150.5 + i for i in range(24)],
+        "town": ["Bonn", "Ulm", None] * 8,
+        "born": pd.date_range("2020", periods=24),
+        "group": pd.Categorical(["a", "b"] * 12),
+    })  # fmt: skip
+    made = io.BytesIO()
+    frame.to_parquet(made)
+    return made.getvalue()
+
+
+@door
+def parquet_table(rng: Random) -> None:
+    from fastmlp import tables
+    from fastmlp.tables import columns
+
+    read = tables.read_table(_file("table.parquet", inputs.damaged(rng, _parquet())))
+    for name in read.frame.columns:
+        columns._decide(read.frame[name], name)
+
+
 def _quiet() -> contextlib.AbstractContextManager:
     return contextlib.redirect_stdout(io.StringIO())
 
