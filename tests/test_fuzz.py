@@ -302,6 +302,7 @@ def corrupt(kind, **arrays):
         ("dok_matrix", {"_dict": {(9, 0): 1.0}}),
         ("dok_matrix", {"_dict": {"key": 1.0}}),
         ("bsr_matrix", {"indices": np.array([0j, 1j])}),
+        ("bsr_matrix", {"indptr": np.array([0, 2, 0], np.int32), "data": np.ones((2, 2, 1), np.float32)}),
     ],
     ids=str,
 )
