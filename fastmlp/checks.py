@@ -284,6 +284,8 @@ def split(count: int, fraction: Any) -> int:
         fraction = float(fraction)
     except (TypeError, ValueError):
         raise TypeError(f"validation_split must be a number, got {fraction!r}") from None
+    except OverflowError:
+        raise ValueError("validation_split must lie between 0 and 1 (exclusive), got an integer beyond") from None
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split must lie between 0 and 1 (exclusive), got {fraction}")
     at = int(np.floor(count * (1.0 - fraction)))

@@ -803,6 +803,7 @@ class Sequential:
             ValueError: If data don't fit the model or the loss.
             RuntimeError: If the model is not compiled.
         """
+        return_dict = bool(return_dict)  # first: an array has no truth
         self._need_compiled()
         batch = checks.positive_int("batch_size", 32 if batch_size is None else batch_size)
         check_callbacks(callbacks)

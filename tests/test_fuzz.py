@@ -219,6 +219,13 @@ def test_a_refused_call_builds_nothing(call):
     assert not model.built
 
 
+def test_an_argument_of_evaluate_that_has_no_truth_builds_nothing():
+    model = compiled(layers.Dense(2, "softmax"))
+    with pytest.raises(ValueError, match="truth value"):
+        model.evaluate(np.zeros((2, 2)), [0, 1], return_dict=np.zeros(2), verbose=0)
+    assert not model.built
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -264,6 +271,8 @@ def test_numbers_that_no_float_holds_are_named():
         model.fit(np.zeros((2, 2)), [1e300, 0], verbose=0)
     with pytest.raises(ValueError, match="learning_rate must be finite"):
         fastmlp.optimizers.SGD(10**400)
+    with pytest.raises(ValueError, match="validation_split must lie between 0 and 1"):
+        model.fit(np.zeros((2, 2)), [1, 0], validation_split=10**400, verbose=0)
     with pytest.raises(ValueError, match="weight of class 0 must be finite"):
         model.fit(np.zeros((2, 2)), [1, 0], class_weight={0: 1e300}, verbose=0)
 

@@ -12,11 +12,21 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["fastmlp", "h5py", "onnx", "zipfile"]):
+# Before Atheris changes what is imported: Numba can't compile what it has changed.
+import fastmlp
+
+with atheris.instrument_imports(include=["fastmlp", "h5py", "onnx", "zipfile"], exclude=["fastmlp.kernels"]):
     import doors_data  # noqa: F401 - registers doors
     import doors_descriptions  # noqa: F401
     import doors_files  # noqa: F401
     import harness
+
+    import fastmlp.callbacks.backup_and_restore
+    import fastmlp.saving.keras_files
+    import fastmlp.saving.native
+    import fastmlp.saving.onnx_reader
+    import fastmlp.saving.torch_files
+    import fastmlp.tables  # noqa: F401
 
 
 class Choices(Random):
