@@ -9,6 +9,7 @@ import pytest
 
 import fastmlp
 from fastmlp.layers import Dense, Dropout, Input
+from fastmlp.summary import table
 
 X = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
 Y = np.arange(40) % 3
@@ -73,10 +74,15 @@ def beside(work, *others):
 
     results = together(first, *[lambda other=other: until(end, other) for other in others])
     assert not isinstance(results[0], Exception), repr(results[0])
+    print(f"{sum(map(len, results[1:])):,} calls by {len(others)} threads beside the changes")
     return results[1:]
 
 
-def rounds(*functions, seconds=0.4):
+#: How long calls go on beside changes; longer behind the marker `long`.
+durations = pytest.mark.parametrize("seconds", [0.4, pytest.param(15, marks=pytest.mark.long)])
+
+
+def rounds(seconds, *functions):
     """Call them in turn for so long."""
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop:
@@ -93,24 +99,25 @@ def test_threads_that_use_a_new_model_at_once_share_its_weights(attempt):
         np.testing.assert_array_equal(answer, model.predict(X))
 
 
-def test_descriptions_beside_predictions_change_nothing(capsys):
+@durations
+def test_descriptions_beside_predictions_change_nothing(seconds):
     model = net(Input((6,)))
     shapes, config = [layer.input_shape for layer in model._layers], model.get_config()
     expected = [model.predict(X), model.predict(X[:1])]
 
     def describe():
         assert model.get_config() == config
-        model.summary()
-        return repr(model), model.to_json()
+        return table(model), repr(model), model.to_json()
 
-    tasks = [lambda: rounds(describe)] * 3
+    tasks = [lambda: rounds(seconds, describe)] * 3
     answers = beside(lambda: together(*tasks), lambda: model.predict(X), lambda: model.predict(X[:1]))
     assert [layer.input_shape for layer in model._layers] == shapes
     for own, right in zip(answers, expected):
         assert all(np.array_equal(answer, right) for answer in own)
 
 
-def test_predictions_while_layers_are_frozen_are_those_of_the_weights():
+@durations
+def test_predictions_while_layers_are_frozen_are_those_of_the_weights(seconds):
     model = net(Input((6,)))
     expected = [model.predict(X), model.predict(X[:1])]
 
@@ -119,7 +126,7 @@ def test_predictions_while_layers_are_frozen_are_those_of_the_weights():
             layer.trainable = not layer.trainable
             model.train_on_batch(X, Y)
 
-    answers = beside(lambda: rounds(freeze), lambda: model.predict(X), lambda: model.predict(X[:1]))
+    answers = beside(lambda: rounds(seconds, freeze), lambda: model.predict(X), lambda: model.predict(X[:1]))
     for own, right in zip(answers, expected):
         assert all(np.array_equal(answer, right) for answer in own)
 
@@ -139,7 +146,8 @@ def test_predictions_while_layers_are_added_are_those_before_or_those_behind(att
         assert all(any(np.array_equal(answer, right[:rows]) for right in networks) for answer in answers)
 
 
-def test_scores_while_a_model_is_compiled_anew_are_of_one_of_the_two_ways_or_an_error():
+@durations
+def test_scores_while_a_model_is_compiled_anew_are_of_one_of_the_two_ways_or_an_error(seconds):
     model, one_hot = net(Input((6,))), np.eye(3)[Y]
     right = []
     ways = [("sparse_categorical_crossentropy", ["accuracy"]), ("categorical_crossentropy", ["accuracy", "mae"])]
@@ -151,7 +159,9 @@ def test_scores_while_a_model_is_compiled_anew_are_of_one_of_the_two_ways_or_an_
         for loss, metrics in ways:
             model.compile("sgd", loss, metrics)
 
-    answers = beside(lambda: rounds(anew), *[lambda y=y: model.evaluate(X, y, verbose=0) for y in (Y, one_hot)])
+    answers = beside(
+        lambda: rounds(seconds, anew), *[lambda y=y: model.evaluate(X, y, verbose=0) for y in (Y, one_hot)]
+    )
     for own in answers:
         errors = [answer for answer in own if isinstance(answer, Exception)]
         assert all(answer in right for answer in own if not isinstance(answer, Exception))
