@@ -66,13 +66,27 @@ def number(name: str, value: Any, least: float = -np.inf, most: float = np.inf) 
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
-        float(value)
+        found = float(value)
     except OverflowError:
         raise ValueError(f"{name} must be finite, got an integer that no float can hold") from None
-    if not least <= value <= most or not np.isfinite(value):
+    if not least <= found <= most or not np.isfinite(found):
         limits = [f"at least {least:g}"] * bool(np.isfinite(least)) + [f"at most {most:g}"] * bool(np.isfinite(most))
         raise ValueError(f"{name} must be finite{' and '.join(['', *limits])}, got {value}")
-    return float(value)
+    return found
+
+
+def bound(name: str, value: Any, least: float = -np.inf) -> Any:
+    """`value`; TypeError unless it is a real number, ValueError if it is NaN or below `least`. It may be infinite."""
+    if not (isinstance(value, (float, np.floating)) and np.isinf(value) and value >= least):
+        number(name, value, least)
+    return value
+
+
+def switch(name: str, value: Any) -> bool:
+    """`value` as bool; TypeError unless it is True or False, or 1 or 0: a text such as "False" would mean True."""
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def float_type(dtype: Any) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from . import activations, checks, constraints, initializers, random, regularizers
 from .activations import Form
 from .arrays import cast, numbers
-from .checks import number, positive_int, text
+from .checks import number, positive_int, switch, text
 from .plan import DENSE, Stage
 from .serialization import Configurable
 
@@ -88,7 +88,7 @@ class Layer(Configurable, kind="layer"):
         self.name = text("a layer's name", name) if name else automatic_name(self.kind)
         self._is_named = bool(name)
         self.dtype = None if dtype is None else checks.float_type(dtype)
-        self.trainable = bool(trainable)
+        self.trainable = switch("trainable", trainable)
         #: Shape that the layer asks for, if it is the first.
         self.declared_shape = None if input_shape is None else _shape(input_shape)
         self.input_shape: tuple[int, ...] | None = None
@@ -117,6 +117,9 @@ class Layer(Configurable, kind="layer"):
 
         With the initializers the first time; a layer that had weights before, when a layer was added behind it, keeps
         them.
+
+        Raises:
+            ValueError: If an initializer gives what isn't finite in the model's type.
         """
         if self._arrays:
             for array, old in zip(arrays, self._arrays):
@@ -124,8 +127,13 @@ class Layer(Configurable, kind="layer"):
         fresh, self._arrays = not self._arrays, arrays
         try:
             if fresh:
-                with np.errstate(over="ignore"):  # what is too large for the type becomes infinite
+                with np.errstate(over="ignore"):  # which is looked for below
                     self.initialize()
+                if not all(np.isfinite(array.sum(dtype=np.float64)) for array in arrays):
+                    raise ValueError(
+                        f"the initial weights of layer {self.name!r} are not finite as {arrays[0].dtype}; give its "
+                        "initializers smaller numbers"
+                    )
                 fresh = False
         finally:
             if fresh:  # it was broken off: whoever builds the model next begins anew
@@ -304,7 +312,7 @@ class Dense(Layer):
         shape = input_dim if input_shape is None else input_shape
         super().__init__(name=name, input_shape=shape, trainable=trainable, dtype=dtype)
         self.units = units
-        self.use_bias = bool(use_bias)
+        self.use_bias = switch("use_bias", use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
@@ -616,7 +624,7 @@ class _Normalized(Layer):
         if axis not in (-1, 1):
             raise ValueError(f"{type(self).__name__} works on the units of a sample, axis -1, got {axis}")
         self.axis, self.epsilon = axis, number("epsilon", epsilon, 0.0, math.inf)
-        self.center, self.scale = bool(center), bool(scale)
+        self.center, self.scale = switch("center", center), switch("scale", scale)
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
@@ -731,7 +739,7 @@ class LayerNormalization(_Normalized):
         **options: Any,
     ):
         super().__init__(axis, epsilon, center and not rms_scaling, scale or rms_scaling, **options)
-        self.rms_scaling = bool(rms_scaling)
+        self.rms_scaling = switch("rms_scaling", rms_scaling)
 
     def stages(self, units: int) -> list[Stage]:
         """What it is to the kernels."""
@@ -788,7 +796,7 @@ class Normalization(Layer):
             )
         if (mean is None) != (variance is None):
             raise ValueError("Normalization takes mean and variance together, or neither and learns them by adapt")
-        self.axis, self.invert = axis, bool(invert)
+        self.axis, self.invert = axis, switch("invert", invert)
         self.mean = None if mean is None else _fixed("mean", mean)
         self.variance = None if variance is None else _fixed("variance", variance)
 

@@ -173,7 +173,7 @@ class _Smoothed(Loss):
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None):
         super().__init__(name=name or self.kernel_name)
-        self.from_logits = bool(from_logits)
+        self.from_logits = checks.switch("from_logits", from_logits)
         self.label_smoothing = checks.number("label_smoothing", label_smoothing, 0.0, 1.0)
         if self.from_logits:
             self.kernel_name = f"{self.kernel_name}_from_logits"
@@ -220,7 +220,7 @@ class BinaryFocalCrossentropy(_Smoothed):
         name: str | None = None,
     ):
         super().__init__(from_logits, label_smoothing, name=name)
-        self.apply_class_balancing = bool(apply_class_balancing)
+        self.apply_class_balancing = checks.switch("apply_class_balancing", apply_class_balancing)
         self.alpha = checks.number("alpha", alpha, 0.0, 1.0)
         self.gamma = checks.number("gamma", gamma, 0.0, math.inf)
 
@@ -277,7 +277,7 @@ class SparseCategoricalCrossentropy(Loss):
 
     def __init__(self, from_logits: bool = False, *, name: str | None = None):
         super().__init__(name=name or self.kernel_name)
-        self.from_logits = bool(from_logits)
+        self.from_logits = checks.switch("from_logits", from_logits)
         if self.from_logits:
             self.kernel_name = f"{self.kernel_name}_from_logits"
 
@@ -426,7 +426,10 @@ class Custom(Loss):
                 raise TypeError(f"{key} must be a function, got {function!r}")
         super().__init__(name=name or getattr(value, "__name__", "custom"))
         self.value, self.gradient = _custom.compiled(value), _custom.compiled(gradient)
-        self.sparse, self.check_gradient = bool(sparse), bool(check_gradient)
+        self.sparse, self.check_gradient = (
+            checks.switch("sparse", sparse),
+            checks.switch("check_gradient", check_gradient),
+        )
         # Kept here: an address in a plan lives as long as the kernel.
         self._kernel = _custom.scoring(self.value, self.gradient, self.sparse)
         self._checked: set[tuple[Any, ...]] = set()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
-from .checks import known_name, number, positive_int, resolve
+from .checks import known_name, number, positive_int, resolve, switch
 from .kernels import custom as _custom
 from .plan import Scoring
 from .serialization import Configurable, deserialize
@@ -313,7 +313,10 @@ class _AtThresholds(Metric):
         self.class_id = None if class_id is None else positive_int("class_id", class_id, least=0)
         self.thresholds = thresholds
         given = (0.5 if top_k is None else -math.inf) if thresholds is None else thresholds
-        self._thresholds = [float(t) for t in np.atleast_1d(np.asarray(given, float))]
+        try:
+            self._thresholds = [float(t) for t in np.atleast_1d(np.asarray(given, float))]
+        except (TypeError, ValueError):
+            raise TypeError(f"thresholds must be a number or several, got {thresholds!r}") from None
         if thresholds is not None and not all(0 <= t <= 1 for t in self._thresholds):
             raise ValueError(f"thresholds must lie from 0 to 1, got {thresholds}")
         self._sparse = False
@@ -631,7 +634,7 @@ class Custom(Metric):
         if not callable(value):
             raise TypeError(f"value must be a function, got {value!r}")
         super().__init__(name or getattr(value, "__name__", "custom"))
-        self.value, self.sparse = _custom.compiled(value), bool(sparse)
+        self.value, self.sparse = _custom.compiled(value), switch("sparse", sparse)
         self.needs = "labels" if sparse else "values"
         # Kept here: an address in a plan lives as long as the kernel.
         self._kernel = _custom.scoring(self.value, sparse=self.sparse)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import schedules as schedules
-from .checks import known_name, number, positive_int, resolve
+from .checks import known_name, number, positive_int, resolve, switch
 from .kernels import optimizers as _kernels
 from .serialization import Configurable, deserialize, serialize
 
@@ -60,7 +60,7 @@ class Optimizer(Configurable, kind="optimizer"):
         if len(given) > 1:
             values = ", ".join(f"{key}={getattr(self, key)}" for key in given)
             raise ValueError(f"only one of clipnorm, clipvalue and global_clipnorm can be set, got {values}")
-        self.use_ema = bool(use_ema)
+        self.use_ema = switch("use_ema", use_ema)
         self.ema_momentum = number("ema_momentum", ema_momentum, 0.0, 1.0)
         self.ema_overwrite_frequency = (
             None
@@ -113,7 +113,10 @@ class Optimizer(Configurable, kind="optimizer"):
                 f"learning_rate must be a number or one of fastmlp.optimizers.schedules, got {value!r}; for a function "
                 "of the step derive a class from schedules.LearningRateSchedule and define __call__(self, step)"
             )
-        self._learning_rate = number("learning_rate", value, 0.0, math.inf)
+        rate = number("learning_rate", value, 0.0, math.inf)
+        if rate > schedules.LARGEST:
+            raise ValueError(f"learning_rate must be finite and at most {schedules.LARGEST:g}, got {rate}")
+        self._learning_rate = rate
 
     def rates(self, count: int) -> np.ndarray:
         """Learning rates of the next `count` steps, float64."""
@@ -243,7 +246,7 @@ class SGD(Optimizer):
     ):
         super().__init__(learning_rate, **options)
         self.momentum = number("momentum", momentum, 0.0, 1.0)
-        self.nesterov = bool(nesterov)
+        self.nesterov = switch("nesterov", nesterov)
 
     @property
     def kernel_name(self) -> str:
@@ -276,6 +279,11 @@ class _Moments(Optimizer):
     ):
         super().__init__(learning_rate, **options)
         self.beta_1, self.beta_2 = number("beta_1", beta_1, 0.0, 1.0), number("beta_2", beta_2, 0.0, 1.0)
+        for name in ("beta_1", "beta_2"):
+            if getattr(self, name) == 1:
+                raise ValueError(
+                    f"{name} must be below 1, with which the mean of gradients would stay 0 and be divided by 0"
+                )
         self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
 
     def numbers(self) -> tuple[float, ...]:
@@ -307,7 +315,7 @@ class Adam(_Moments):
         **options: Any,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = switch("amsgrad", amsgrad)
 
     @property
     def kernel_name(self) -> str:
@@ -384,7 +392,7 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, **options)
         self.rho, self.momentum = number("rho", rho, 0.0, 1.0), number("momentum", momentum, 0.0, 1.0)
         self.epsilon = number("epsilon", epsilon, 0.0, math.inf)
-        self.centered = bool(centered)
+        self.centered = switch("centered", centered)
 
     @property
     def kernel_name(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import number, positive_int
+from .checks import number, positive_int, switch
 from .serialization import Configurable, deserialize
 
 
@@ -65,13 +65,17 @@ class LearningRateSchedule(Configurable, kind="schedule"):
             raise TypeError(f"{self!r} gives {rate!r} at step {step}; a number is needed") from None
 
 
+#: The largest rate: that float32 can hold. With another one the first step would leave weights that aren't finite.
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def _check(rates: np.ndarray, steps: np.ndarray, schedule: LearningRateSchedule) -> None:
-    wrong = ~(np.isfinite(rates) & (rates >= 0))
+    wrong = ~((rates >= 0) & (rates <= LARGEST))
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(
             f"{schedule!r} gives a learning rate of {rates.flat[at]} at step {steps.flat[at]}; "
-            "it must be finite and at least 0"
+            f"it must be finite and at least 0 and at most {LARGEST:g}"
         )
 
 
@@ -120,7 +124,7 @@ class ExponentialDecay(_Formula):
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, 0.0)
         self.decay_steps = _length("decay_steps", decay_steps)
         self.decay_rate = number("decay_rate", decay_rate, 0.0)
-        self.staircase = bool(staircase)
+        self.staircase = switch("staircase", staircase)
         self.name = name
 
     def _rate(self, t: np.ndarray) -> np.ndarray:
@@ -145,6 +149,10 @@ class PiecewiseConstantDecay(_Formula):
     """
 
     def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"):
+        if not all(
+            isinstance(given, (Sequence, np.ndarray)) and not isinstance(given, str) for given in (boundaries, values)
+        ):
+            raise TypeError(f"boundaries and values must be lists of numbers, got {boundaries!r} and {values!r}")
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 f"values must be one more than boundaries, got {len(values)} values and {len(boundaries)} boundaries"
@@ -192,7 +200,7 @@ class PolynomialDecay(_Formula):
         self.decay_steps = _length("decay_steps", decay_steps)
         self.end_learning_rate = number("end_learning_rate", end_learning_rate, 0.0)
         self.power = number("power", power, 0.0)
-        self.cycle = bool(cycle)
+        self.cycle = switch("cycle", cycle)
         self.name = name
 
     def _rate(self, t: np.ndarray) -> np.ndarray:
@@ -227,7 +235,7 @@ class InverseTimeDecay(_Formula):
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, 0.0)
         self.decay_steps = _length("decay_steps", decay_steps)
         self.decay_rate = number("decay_rate", decay_rate)
-        self.staircase = bool(staircase)
+        self.staircase = switch("staircase", staircase)
         self.name = name
 
     def _rate(self, t: np.ndarray) -> np.ndarray:

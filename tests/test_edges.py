@@ -7,8 +7,9 @@ import pytest
 from support import compiled_only, some
 
 import fastmlp
-from fastmlp import losses, metrics, optimizers
+from fastmlp import callbacks, initializers, losses, metrics, optimizers, regularizers
 from fastmlp.layers import Activation, Dense, Dropout, Flatten, Input
+from fastmlp.optimizers import schedules
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -625,3 +626,138 @@ def test_no_samples_are_refused(classifier, blobs):
             call(x[:0], y[:0])
     with pytest.raises(ValueError, match="x is empty"):
         classifier.predict(x[:0])
+
+
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400
+
+#: Of fit: an argument, what is refused, and the error.
+REFUSED = [
+    ("batch_size", [0, -1], ValueError, "batch_size must be at least 1, got"),
+    ("batch_size", [1.5, "32", NAN, True, [8]], TypeError, "batch_size must be an integer of at least 1, got"),
+    ("batch_size", [2**70], ValueError, "batch_size must be at most 9223372036854775807"),
+    ("epochs", [-1], ValueError, "epochs must be at least 0, got -1"),
+    ("epochs", [1.5, NAN, None, "3"], TypeError, "epochs must be an integer of at least 0, got"),
+    ("initial_epoch", [-1], ValueError, "initial_epoch must be at least 0, got -1"),
+    ("steps_per_epoch", [0, -1], ValueError, "steps_per_epoch must be at least 1, got"),
+    ("validation_freq", [0, -1], ValueError, "validation_freq must be at least 1, got"),
+    ("validation_split", [1, -0.1, 1.5, NAN, INFINITY], ValueError, r"validation_split must lie between 0 and 1"),
+    ("validation_split", [0.999], ValueError, "120 samples are not enough to split off validation_split=0.999"),
+    ("class_weight", [{0: -1, 1: 1, 2: 1}, {0: NAN}, {1: INFINITY}, {2: 1e300}], ValueError, "the weight of class"),
+    ("class_weight", [{3: 1.0}], ValueError, "class_weight has a class 3, but the classes are 0 to 2"),
+    ("class_weight", ["balanced", [1, 2, 3]], TypeError, "class_weight must be a dictionary"),
+    ("sample_weight", [np.full(120, -1.0)], ValueError, "sample_weight has -1.0 in row 0; weights must be at least"),
+    ("sample_weight", [np.full(120, NAN), np.full(120, 1e300)], ValueError, "sample_weight has .* in row 0"),
+    ("sample_weight", [np.ones(119), 1.0], ValueError, "sample_weight has shape .* expected"),
+    ("y", [np.arange(120) % 4, np.arange(120) % 3 - 1], ValueError, r"y has the label .* from 0 to 2"),
+    ("y", [np.full(120, 0.5), np.full(120, 2**40)], ValueError, r"y has the label .* in row 0, .* from 0 to 2"),
+    ("y", [np.full(120, NAN)], ValueError, "y has nan in row 0"),
+    ("shuffle", ["batch", 2, None], TypeError, "shuffle must be True or False, got"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "error", "words"), REFUSED)
+def test_arguments_of_fit_without_sense_are_refused_and_change_nothing(classifier, blobs, name, values, error, words):
+    before = classifier.get_weights()
+    for value in values:
+        with pytest.raises(error, match=words):
+            classifier.fit(**{"x": blobs[0], "y": blobs[1], "verbose": 0, name: value})
+    assert classifier.optimizer.iterations == 0
+    for a, b in zip(before, classifier.get_weights()):
+        np.testing.assert_array_equal(b, a)
+    fit(classifier, *blobs)
+
+
+class Wild(schedules.LearningRateSchedule):
+    """A schedule that gives a rate which is none from step 3 on."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return 0.1 if step < 3 else self.rate
+
+    def get_config(self):
+        return {"rate": self.rate}
+
+
+@pytest.mark.parametrize("rate", [NAN, INFINITY, 1e300])
+def test_learning_rates_that_are_none_are_refused(classifier, blobs, rate):
+    with pytest.raises(ValueError, match=r"learning.rate must be finite"):
+        optimizers.SGD(rate)
+    with pytest.raises(ValueError, match=r"learning.rate must be finite"):
+        classifier.optimizer.learning_rate = rate
+    scheduler = callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 1 else rate)
+    with pytest.raises(ValueError, match=r"learning.rate must be finite"):
+        fit(classifier, *blobs, epochs=3, callbacks=[scheduler])
+    assert classifier.optimizer.learning_rate == 0.1
+    classifier.compile(optimizers.SGD(Wild(rate)), "sparse_categorical_crossentropy")
+    with pytest.raises(
+        ValueError, match=r"Wild.* gives a learning rate of .* at step 3; it must be finite and at least 0"
+    ):
+        fit(classifier, *blobs)
+    assert all_finite(classifier)
+
+
+#: What is made, with arguments without sense, and the error.
+MADE = [
+    (Dense, ({"units": 0}, {"units": -3}), ValueError, "units must be at least 1"),
+    (Dense, ({"units": 1.5}, {"units": NAN}, {"units": "3"}, {"units": None}), TypeError, "units must be an integer"),
+    (Dense, ({"units": 1, "use_bias": "False"}, {"units": 1, "use_bias": None}), TypeError, "use_bias must be True or"),
+    (Input, ({"shape": (0,)}, {"shape": (-1,)}, {"shape": (4, 0)}), ValueError, "a size in the input shape must be"),
+    (Dropout, ({"rate": 1}, {"rate": -0.1}, {"rate": NAN}), ValueError, "rate must"),
+    (optimizers.SGD, ({"learning_rate": -1}, {"learning_rate": HUGE}), ValueError, "learning_rate must be finite"),
+    (optimizers.SGD, ({"momentum": 1.5}, {"momentum": NAN}, {"momentum": -1}), ValueError, "momentum must be finite"),
+    (optimizers.SGD, ({"nesterov": "False"}, {"nesterov": np.ones(2)}), TypeError, "nesterov must be True or False"),
+    (optimizers.SGD, ({"clipnorm": NAN}, {"weight_decay": -1}), ValueError, "must be finite"),
+    (
+        optimizers.Adam,
+        ({"beta_1": 1}, {"beta_2": 1.0}),
+        ValueError,
+        "must be below 1, with which the mean of gradients",
+    ),
+    (optimizers.Adam, ({"beta_1": 10**30}, {"beta_2": 2}), ValueError, "must be finite and at least 0 and at most 1"),
+    (schedules.ExponentialDecay, ((NAN, 3, 0.5), (0.1, 0, 0.5), (0.1, 3, -1)), ValueError, "must"),
+    (schedules.PiecewiseConstantDecay, ((3, [0.1, 0.2]), ([1], 0.1)), TypeError, "must be lists of numbers, got"),
+    (losses.BinaryCrossentropy, ({"label_smoothing": 2}, {"label_smoothing": NAN}), ValueError, "label_smoothing must"),
+    (losses.BinaryCrossentropy, ({"from_logits": "no"},), TypeError, "from_logits must be True or False, got 'no'"),
+    (losses.Huber, ({"delta": -1}, {"delta": NAN}), ValueError, "delta must be finite"),
+    (
+        metrics.TruePositives,
+        ({"thresholds": "a"}, {"thresholds": [None, 1j]}),
+        TypeError,
+        "thresholds must be a number",
+    ),
+    (initializers.Constant, ((NAN,), (INFINITY,)), ValueError, "value must be finite"),
+    (regularizers.L2, ((-1,), (NAN,), (HUGE,)), ValueError, "must be finite"),
+    (callbacks.EarlyStopping, ({"patience": NAN}, {"patience": -1}, {"baseline": NAN}), ValueError, "must be finite"),
+    (callbacks.EarlyStopping, ({"patience": "3"}, {"patience": None}, {"baseline": "a"}), TypeError, "be a number"),
+    (callbacks.ReduceLROnPlateau, ({"factor": NAN}, {"factor": -1}, {"cooldown": -1}), ValueError, "must be finite"),
+    (callbacks.ReduceLROnPlateau, ({"factor": "a"}, {"patience": [1]}, {"min_lr": None}), TypeError, "be a number"),
+    (callbacks.CSVLogger, ({"filename": "a.csv", "separator": ";;"},), ValueError, "separator must be one character"),
+]
+
+
+@pytest.mark.parametrize(("made", "values", "error", "words"), MADE, ids=lambda value: getattr(value, "__name__", ""))
+def test_objects_without_sense_are_refused_when_they_are_made(made, values, error, words):
+    for given in values:
+        with pytest.raises(error, match=words):
+            made(**given) if isinstance(given, dict) else made(*given)
+
+
+def test_callbacks_may_wait_for_ever(classifier, blobs):
+    stopping = callbacks.EarlyStopping("loss", patience=INFINITY, baseline=-INFINITY)
+    assert len(fit(classifier, *blobs, epochs=3, callbacks=[stopping])["loss"]) == 3
+
+
+def test_initial_weights_beyond_the_type_are_refused():
+    large = initializers.Constant(1e300)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"initial weights of layer .* are not finite as float32; give its init"):
+            net(Input((3,)), Dense(2, kernel_initializer=large))
+    assert net(Input((3,)), Dense(2, kernel_initializer=large), dtype="float64").get_weights()[0][0, 0] == 1e300
+
+
+def test_widths_that_no_memory_holds_are_refused_before_it_is_taken():
+    for units in (2**62, 10**12):
+        with pytest.raises(ValueError, match=r"(GiB|than any memory holds).*; make it smaller"):
+            net(Input((3,)), Dense(units))

@@ -24,6 +24,7 @@ class CSVLogger(Callback):
         append: Whether to write behind what a file holds already; the header is written into an empty file only.
 
     Raises:
+        ValueError: If separator is no single character.
         OSError: At the start of fit, if the file can't be written; later, if the disk is full or the file is gone. The
             lines of the epochs before stay whole.
 
@@ -40,6 +41,8 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
         self.filename = os.fspath(filename)
+        if not isinstance(separator, str) or len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(f"separator must be one character, and no quote or end of a line, got {separator!r}")
         self.sep = separator
         self.append = append
         self.keys: list[str] | None = None

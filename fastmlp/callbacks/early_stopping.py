@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastmlp.checks import bound
+
 from .base import Logs, take
 from .monitor import MonitorCallback
 
@@ -60,11 +62,11 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta=min_delta)
-        self.patience = patience
+        self.patience = bound("patience", patience, 0)
         self.verbose = verbose
-        self.baseline = baseline
+        self.baseline = None if baseline is None else bound("baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = bound("start_from_epoch", start_from_epoch, 0)
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from fastmlp.checks import number
+from fastmlp.checks import bound, number
 
 from .base import Callback, Logs
 
@@ -64,7 +64,7 @@ class MonitorCallback(Callback):
             raise TypeError(f"monitor must be the name of a value in the logs, got {monitor!r}")
         self.monitor = monitor
         self.mode = mode
-        self.best = baseline
+        self.best = None if baseline is None else bound("the value to beat", baseline)
         self.min_delta = abs(number("min_delta", min_delta))
 
     def _find_direction(self) -> str:

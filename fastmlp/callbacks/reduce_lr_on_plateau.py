@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.checks import bound, number
+
 from .base import Logs
 from .monitor import MonitorCallback, say
 
@@ -49,13 +51,13 @@ class ReduceLROnPlateau(MonitorCallback):
         min_lr: float = 0.0,
     ):
         super().__init__(monitor, mode, min_delta=min_delta)
-        if factor >= 1.0:
+        if number("factor", factor, 0.0) >= 1.0:
             raise ValueError(f"ReduceLROnPlateau needs a factor below 1, which reduces, got {factor}")
         self.factor = factor
-        self.patience = patience
+        self.patience = bound("patience", patience, 0)
         self.verbose = verbose
-        self.cooldown = cooldown
-        self.min_lr = min_lr
+        self.cooldown = bound("cooldown", cooldown, 0)
+        self.min_lr = number("min_lr", min_lr, 0.0)
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs = None) -> None:

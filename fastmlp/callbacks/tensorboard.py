@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.checks import positive_int
 from fastmlp.optional import needed
 from fastmlp.saving import atomic
 
@@ -75,7 +76,7 @@ class TensorBoard(Callback):
         if every != "epoch" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f'update_freq must be "epoch", "batch" or a number of batches, got {update_freq!r}')
         self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = histogram_freq
+        self.histogram_freq = positive_int("histogram_freq", histogram_freq, least=0)
         self.write_graph = write_graph
         self.write_images = write_images
         self.write_steps_per_second = write_steps_per_second
