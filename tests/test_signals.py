@@ -67,6 +67,7 @@ def moments(few, many):
     return pytest.mark.parametrize("moments", [few, pytest.param(many, marks=pytest.mark.long)])
 
 
+@compiled_only
 @pytest.mark.parametrize("name", ["SIGINT", "SIGALRM"])
 @moments(20, 300)
 def test_a_training_that_is_interrupted_has_made_whole_steps_and_counts_each(name, moments):
@@ -115,6 +116,7 @@ print(heard.count, heard.gap < 0.2)
     assert in_process(code) == f"{moments} True"
 
 
+@compiled_only
 @pytest.mark.long
 def test_ctrl_c_is_heard_within_a_fifth_of_a_second_of_usual_work():
     code = """
