@@ -1,5 +1,6 @@
 """What holds for any network: random ones of all layers, activations, losses, optimizers and regularizers."""
 
+import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fastmlp
-from fastmlp import activations, constraints, layers, losses, optimizers, regularizers, threads
-from fastmlp.callbacks import LambdaCallback
+from fastmlp import activations, constraints, layers, losses, optimizers, regularizers, threads, training
+from fastmlp.callbacks import BackupAndRestore, Callback, LambdaCallback
 from fastmlp.kernels import workers
 from fastmlp.kernels._jit import JIT
 from fastmlp.models import Sequential, load_model
@@ -233,6 +234,56 @@ def test_an_epoch_in_single_batches_has_the_same_bits(net):
     watcher = LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
     assert net.train(net.build()) == net.train(net.build(), [watcher])
     assert len(seen) == 2 * -(-net.samples // net.batch)
+
+
+class Interrupt(Callback):
+    """Raises behind so many batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise InterruptedError
+
+
+@st.composite
+def ways(draw):
+    """How a training may run: threads, seconds of a slice, and behind which batch it is interrupted and begun again."""
+    return draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1e-6, 1e-4, 1.0])), draw(st.integers(1, 12))
+
+
+def assert_every_way_has_the_same_bits(net, way):
+    size, seconds, batches = way
+    expected = net.train(net.build())
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(threads, "WORTH", 1)
+        patch.setattr(threads, "WORTH_WAKING", 1)
+        patch.setattr(threads, "_SLICE", seconds)
+        patch.setattr(training, "_FIRST_SLICE", 1.0)
+        patch.setattr(workers, "_limit", size)
+        kept = os.path.join(folder, "backup")
+        backup = BackupAndRestore(kept, save_freq=1)
+        with contextlib.suppress(InterruptedError):
+            net.train(net.build(), [backup, Interrupt(batches)])
+        patch.setattr(workers, "_limit", 4 - size)
+        assert net.train(net.build(), [backup], seed=99 if os.path.exists(kept) else 1) == expected
+
+
+@pytest.mark.skipif(not JIT, reason="without the compiler there is one thread")
+@settings(few, max_examples=EXAMPLES // 2)
+@given(nets(), ways())
+def test_any_threads_slices_and_interruption_have_the_same_bits(net, way):
+    assert_every_way_has_the_same_bits(net, way)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not JIT, reason="without the compiler there is one thread")
+@settings(few, max_examples=1000)
+@given(nets(), ways())
+def test_any_threads_slices_and_interruption_of_a_thousand_nets_have_the_same_bits(net, way):
+    assert_every_way_has_the_same_bits(net, way)
 
 
 @few
