@@ -14,8 +14,8 @@ in "drawn". AVX-512 and AVX2 have the same digests, since a vector of the kernel
 A digest may change on purpose, when a kernel sums in another order or an initializer draws otherwise. Then users get
 other bits from the same seed: a line in CHANGELOG.md says so.
 
-    python tests/golden.py      the line of this machine for golden.json; with NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as in
-                                .ci/run that of AVX2 or SSE2
+    python tests/golden.py      the line of this machine for golden.json; that of AVX2 or SSE2 with NUMBA_CPU_NAME and
+                                NUMBA_CPU_FEATURES as in .ci/run
 """
 
 import hashlib
