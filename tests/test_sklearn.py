@@ -677,3 +677,11 @@ def test_without_scikit_learn_the_error_says_what_to_install():
 def test_an_old_scikit_learn_is_named():
     done = run("import sklearn; sklearn.__version__ = '1.5.2'; import fastmlp.sklearn")
     assert "needs scikit-learn 1.6 or later, here is 1.5.2" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["X", "y"])
+def test_whole_numbers_beyond_those_of_floats_are_refused(where):
+    data = {"X": np.ones((4, 2), object), "y": np.ones(4, object)}
+    data[where].flat[0] = 10**400
+    with pytest.raises(ValueError, match="a number beyond those of floats"):
+        MLPRegressor(hidden_layer_sizes=3, max_iter=1).fit(**data)

@@ -92,10 +92,13 @@ class BaseMLP(BaseEstimator):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
-        X, y = validate_data(
-            self, _checked(X), y, accept_sparse="csr", multi_output=True, dtype=self._read_as(first), reset=first,
-            y_numeric=self._numeric,
-        )  # fmt: skip
+        try:
+            X, y = validate_data(
+                self, _checked(X), y, accept_sparse="csr", multi_output=True, dtype=self._read_as(first), reset=first,
+                y_numeric=self._numeric,
+            )  # fmt: skip
+        except OverflowError as error:
+            raise ValueError(f"X or y holds a number beyond those of floats: {error}") from error
         # The computation's, for the targets and weights too; samples of uint8 are read as they are.
         dtype = np.dtype(X.dtype if X.dtype.kind == "f" else self.dtype or "float32") if first else self.model_.dtype
         targets, labels = self._targets(y, incremental, dtype)
