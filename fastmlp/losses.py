@@ -426,10 +426,8 @@ class Custom(Loss):
                 raise TypeError(f"{key} must be a function, got {function!r}")
         super().__init__(name=name or getattr(value, "__name__", "custom"))
         self.value, self.gradient = _custom.compiled(value), _custom.compiled(gradient)
-        self.sparse, self.check_gradient = (
-            checks.switch("sparse", sparse),
-            checks.switch("check_gradient", check_gradient),
-        )
+        self.sparse = checks.switch("sparse", sparse)
+        self.check_gradient = checks.switch("check_gradient", check_gradient)
         # Kept here: an address in a plan lives as long as the kernel.
         self._kernel = _custom.scoring(self.value, self.gradient, self.sparse)
         self._checked: set[tuple[Any, ...]] = set()

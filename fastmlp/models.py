@@ -130,11 +130,8 @@ class Sequential:
     def _extend(self, more: Sequence[Layer]) -> None:
         """Put layers behind the others: all of them, or none."""
         with _changing:
-            layers, there, taken = (
-                list(self._layers),
-                set(map(id, self._layers)),
-                {other.name for other in self._layers},
-            )
+            layers = list(self._layers)
+            there, taken = set(map(id, layers)), {other.name for other in layers}
             for layer in more:
                 if not isinstance(layer, Layer):
                     raise TypeError(f"expected a layer of fastmlp.layers, got {layer!r}")
@@ -735,11 +732,9 @@ class Sequential:
         return logs
 
     def _need_runner(self) -> Runner:
-        runner = self._runner
-        if runner is None:
-            self._need_built()
-        assert runner is not None
-        return runner
+        self._need_built()
+        assert self._runner is not None  # which is there before the layout is
+        return self._runner
 
     # ------------------------------------------------------------------ evaluate, predict
 

@@ -77,6 +77,13 @@ def raw_safetensors(path, header, data=b""):
     return path
 
 
+def terabyte_of_nothing(path):
+    """A file that takes no place on the disk."""
+    path.touch()
+    os.truncate(path, 1 << 40)
+    return path
+
+
 def described(**changes):
     """A description of a model."""
     made = model()
@@ -111,10 +118,7 @@ def safetensors_shape_whose_product_overflows(folder):
 
 @case("can't be read as a .safetensors file")
 def safetensors_terabyte_of_nothing(folder):
-    path = folder / "model.safetensors"
-    path.touch()
-    os.truncate(path, 1 << 40)
-    models.load_model(path)
+    models.load_model(terabyte_of_nothing(folder / "model.safetensors"))
 
 
 @case("layers")
@@ -490,10 +494,7 @@ def onnx_arrays_outside_that_are_all_in_one_place(folder):
 
 @case("can't be read as an ONNX file|too|larger")
 def onnx_terabyte_of_nothing(folder):
-    path = folder / "n.onnx"
-    path.touch()
-    os.truncate(path, 1 << 40)
-    models.from_onnx(path)
+    models.from_onnx(terabyte_of_nothing(folder / "n.onnx"))
 
 
 @case("nodes")
