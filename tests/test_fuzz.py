@@ -566,7 +566,9 @@ def test_fixed_numbers_that_dont_fit_the_samples_are_named():
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_estimators_name_matrices_whose_arrays_contradict_each_other(name):
-    estimators = pytest.importorskip("fastmlp.sklearn")
+    pytest.importorskip("sklearn", reason="pip install 'fastmlp[sklearn]'")
+    from fastmlp import sklearn as estimators
+
     wrong = corrupt("coo_matrix", coords=(np.array([0, 1, 99]), np.array([0, 1, 1])))
     made = getattr(estimators, name)(hidden_layer_sizes=(2,), max_iter=1)
     with pytest.raises(ValueError, match="X is a corrupt sparse matrix"):

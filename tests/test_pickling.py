@@ -101,7 +101,9 @@ def test_the_memory_of_a_model_is_free_when_nobody_holds_it_any_more(blobs, way,
             with pytest.raises(ValueError, match="x"):
                 model.fit(blobs[0][:, 1:], blobs[1], verbose=0)
         elif way == "estimator":
-            estimators = pytest.importorskip("fastmlp.sklearn", reason="pip install 'fastmlp[sklearn]'")
+            pytest.importorskip("sklearn", reason="pip install 'fastmlp[sklearn]'")
+            from fastmlp import sklearn as estimators
+
             with pytest.warns(estimators.base.ConvergenceWarning):
                 model = estimators.MLPClassifier(3, max_iter=1).fit(*blobs).model_
         model.predict(blobs[0])
